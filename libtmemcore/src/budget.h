@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Bytes the store uses against the most it may. Charged before memory is
+ * taken, uncharged after it is given back. Lock-free; any thread.
+ */
+#ifndef TMEM_BUDGET_H
+#define TMEM_BUDGET_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct tmem_budget {
+	_Atomic(uint64_t) limit;
+	_Atomic(uint64_t) used;
+	_Atomic(uint64_t) peak;
+};
+
+void tmem_budget_init(struct tmem_budget *budget, uint64_t limit);
+/** Charge bytes if they fit. Returns whether they did. */
+bool tmem_budget_try_charge(struct tmem_budget *budget, uint64_t bytes);
+/** Charge what cannot be refused (a hash table that must grow). */
+void tmem_budget_charge(struct tmem_budget *budget, uint64_t bytes);
+void tmem_budget_uncharge(struct tmem_budget *budget, uint64_t bytes);
+/** Bytes above the limit, or 0. */
+uint64_t tmem_budget_excess(const struct tmem_budget *budget);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Compressing a page, one table for all codecs, and the workspaces they need:
+ * a few for all threads, so that a put never allocates.
+ *
+ * Threading: any thread; a workspace is locked (TMEM_LOCK_CODEC) while used.
+ */
+#ifndef TMEM_CODEC_H
+#define TMEM_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <tmem/types.h>
+#include "lock.h"
+
+/** A page that compresses to more than this is held raw. */
+#define TMEM_CODEC_MOST 3712u
+
+struct tmem_codecs; /* the workspaces of one store */
+
+int tmem_codecs_new(struct tmem_codecs **out);
+struct tmem_codecs *tmem_codecs_free(struct tmem_codecs *codecs);
+/** Private memory they hold, bytes. */
+uint64_t tmem_codecs_private(const struct tmem_codecs *codecs);
+
+/**
+ * Compress a page with codec (LZ4, LZO or ZSTD) into out, of TMEM_PAGE_SIZE
+ * bytes. Returns bytes written, 1 to TMEM_CODEC_MOST, or 0 when it does not
+ * get that small (then hold it raw).
+ */
+size_t tmem_codec_compress(struct tmem_codecs *codecs, enum tmem_codec codec,
+			   const void *page, void *out);
+
+/**
+ * Decompress size bytes (codec RAW: a copy of 4096) into page; in may be
+ * anything, out of bounds is never touched. Returns 0 or -EBADMSG.
+ */
+int tmem_codec_decompress(struct tmem_codecs *codecs, enum tmem_codec codec,
+			  const void *in, size_t size, void *page);
+
+/** "lz4" and so on; NULL-terminated for unknown numbers: "?". */
+const char *tmem_codec_name(enum tmem_codec codec);
+
+/** Whether all 64-bit words of a page are equal; *word gets the value. */
+bool tmem_page_is_fill(const void *page, uint64_t *word);
+void tmem_page_fill(void *page, uint64_t word);
+
+#endif

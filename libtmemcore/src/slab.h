@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Slots for contents: 64 KiB slabs, each cut into equal slots of one size
+ * class, ephemeral and persistent contents apart. A place is the arena offset,
+ * within the slabs part, of a slot, in units of 16 bytes.
+ *
+ * Each slab in use has a private array of owners, one 32-bit content id a
+ * slot, which doubles as the list of its free slots.
+ *
+ * Threading: one lock a (kind, class) (TMEM_LOCK_SLAB). A slot's bytes belong
+ * to whoever allocated it.
+ */
+#ifndef TMEM_SLAB_H
+#define TMEM_SLAB_H
+
+#include "arena.h"
+#include <stdio.h>
+#include "lock.h"
+
+#define TMEM_SLAB_SIZE	65536u
+#define TMEM_SLAB_UNIT	16u
+#define TMEM_SLAB_CLASSES_MAX 128u
+
+enum tmem_kind { TMEM_EPHEMERAL = 0, TMEM_PERSISTENT = 1, TMEM_KINDS };
+
+struct tmem_slabs;
+
+int tmem_slabs_new(struct tmem_arena *arena, struct tmem_slabs **out);
+struct tmem_slabs *tmem_slabs_free(struct tmem_slabs *slabs);
+
+/** Bytes of a slot for a content of size bytes. */
+uint32_t tmem_slab_slot_size(uint32_t size);
+
+/**
+ * Take a slot for size bytes (1 to 4096) whose owner is content id owner:
+ * fullest slabs first, so that sparse ones drain; a new slab when none has a
+ * free slot; when that is refused and stretch is set, a free slot of a larger
+ * class. *place is set. Returns 0; -ENOMEM (budget) or -ENOSPC (tmpfs full).
+ */
+int tmem_slab_alloc(struct tmem_slabs *slabs, enum tmem_kind kind,
+		    uint32_t size, uint32_t owner, bool stretch,
+		    uint64_t *place);
+
+/** Give a slot back; a slab that falls empty goes back to the kernel (but one
+ * a class may be kept while the budget has room). */
+void tmem_slab_free(struct tmem_slabs *slabs, uint64_t place);
+
+void *tmem_slab_at(const struct tmem_slabs *slabs, uint64_t place);
+enum tmem_kind tmem_slab_kind(const struct tmem_slabs *slabs, uint64_t place);
+/** Owner of the slot at place; 0 when free or no slot starts there (check). */
+uint32_t tmem_slab_owner(struct tmem_slabs *slabs, uint64_t place);
+
+/**
+ * Move one content elsewhere. Called without slab locks. It must take a slot
+ * with tmem_slab_alloc() (which never picks the slab being drained), move,
+ * and tmem_slab_free() the old one. Returns 0; -EAGAIN when the content is
+ * gone or busy; -ENOMEM when there is no slot.
+ */
+typedef int tmem_slab_move_fn(void *ctx, uint32_t owner, uint64_t place);
+
+/**
+ * Compact: while some class of kind (TMEM_KINDS: both) has at least one slab's
+ * worth of free slots, drain its sparsest slab through move, until bytes have
+ * been given back or nothing helps. One caller at a time. Returns bytes given
+ * back. *moved counts contents moved.
+ */
+uint64_t tmem_slab_compact(struct tmem_slabs *slabs, enum tmem_kind kind,
+			   uint64_t bytes, tmem_slab_move_fn *move, void *ctx,
+			   uint64_t *moved);
+
+/** Give back the empty slabs that were kept. Returns bytes. */
+uint64_t tmem_slab_trim(struct tmem_slabs *slabs);
+
+/* Reopening, single-threaded: _found for each live content, then _settle,
+ * which gives back slabs without one (and any range no slab claims). */
+/** The slot at place holds size bytes of content owner. Returns 0; -EBADMSG
+ * when no slab of that kind has a slot of that size there or it is taken. */
+int tmem_slab_found(struct tmem_slabs *slabs, uint64_t place, uint32_t size,
+		    enum tmem_kind kind, uint32_t owner);
+void tmem_slab_settle(struct tmem_slabs *slabs);
+
+struct tmem_slab_stats {
+	uint64_t bytes[TMEM_KINDS];	/* in slabs */
+	uint64_t payload[TMEM_KINDS];	/* asked for in slots in use */
+	uint64_t free_slots;
+	uint64_t private_bytes;		/* owners arrays and the like */
+	uint64_t slabs_freed;		/* given back, ever */
+};
+void tmem_slab_stats(struct tmem_slabs *slabs, struct tmem_slab_stats *out);
+
+/** Verify own invariants (free lists, counts, map); lines on err. Returns the
+ * number of violations. Quiet. */
+unsigned tmem_slab_check(struct tmem_slabs *slabs, FILE *err);
+void tmem_slab_dump(struct tmem_slabs *slabs, FILE *out);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A growing table of fixed-size records in the arena, addressed by 32-bit id
+ * from 1 (0 is "none"). It grows by chunks of TMEM_TABLE_CHUNK records and
+ * gives a chunk back to the kernel when all its records are free (one empty
+ * chunk is kept against thrashing). A content has records in two parts (words
+ * and metas) under one id, so a table may span up to two parts.
+ *
+ * Threading: alloc and free lock the table (TMEM_LOCK_TABLE). Records belong
+ * to whoever allocated them. Which records are in use is not stored in the
+ * arena: after reopening, the owner says so with tmem_table_mark().
+ */
+#ifndef TMEM_TABLE_H
+#define TMEM_TABLE_H
+
+#include "arena.h"
+#include "lock.h"
+
+#define TMEM_TABLE_CHUNK 1024u
+
+struct tmem_table_part {
+	enum tmem_arena_part part;
+	uint32_t record; /* bytes a record */
+	uint8_t *base;
+};
+
+struct tmem_table_chunk; /* private: free count, free list or bitmap */
+
+struct tmem_table {
+	struct tmem_lock lock;
+	struct tmem_arena *arena;
+	struct tmem_table_part part[2];
+	unsigned parts;
+	uint32_t max; /* ids are 1 to max */
+	/* the rest is table.c's */
+	struct tmem_table_chunk *chunk;
+	uint32_t chunks;
+	uint32_t first_free; /* lowest chunk that may have a free record */
+	uint32_t used;
+	uint64_t bytes; /* arena bytes taken */
+};
+
+/** Lay the table over one or two parts (parts[i] and record[i] bytes). On a
+ * reopened arena every chunk that is allocated in the file is found, charged,
+ * and has all its records free until marked. Returns 0 or -ENOMEM. */
+int tmem_table_init(struct tmem_table *table, struct tmem_arena *arena,
+		    unsigned parts, const enum tmem_arena_part *part,
+		    const uint32_t *record);
+void tmem_table_deinit(struct tmem_table *table);
+
+/** Take a free record, lowest chunk first. Its bytes are all zero in a fresh
+ * chunk and whatever its last owner left otherwise: the owner clears the
+ * commit field before freeing. *id is set. Returns 0, -ENOMEM or -ENOSPC. */
+int tmem_table_alloc(struct tmem_table *table, uint32_t *id);
+void tmem_table_free(struct tmem_table *table, uint32_t id);
+
+/** Reopening: record id is in use. Single-threaded. */
+void tmem_table_mark(struct tmem_table *table, uint32_t id);
+/** Reopening: after all marks, give back chunks without a used record. */
+void tmem_table_settle(struct tmem_table *table);
+
+/** Whether id lies in an allocated chunk (its bytes may be read). */
+bool tmem_table_backed(const struct tmem_table *table, uint32_t id);
+/** For check: whether id is allocated. Takes the lock. */
+bool tmem_table_used(struct tmem_table *table, uint32_t id);
+/** Next id >= id in an allocated chunk, or 0: to walk a table. */
+uint32_t tmem_table_next(const struct tmem_table *table, uint32_t id);
+/** Private memory (bytes) this table uses; it is charged to the budget. */
+uint64_t tmem_table_private(const struct tmem_table *table);
+
+static inline void *tmem_table_record(const struct tmem_table *table,
+				      unsigned part, uint32_t id)
+{
+	return table->part[part].base +
+	       (uint64_t)(id - 1) * table->part[part].record;
+}
+
+#endif
