@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct tmem_budget {
@@ -24,5 +25,12 @@ void tmem_budget_charge(struct tmem_budget *budget, uint64_t bytes);
 void tmem_budget_uncharge(struct tmem_budget *budget, uint64_t bytes);
 /** Bytes above the limit, or 0. */
 uint64_t tmem_budget_excess(const struct tmem_budget *budget);
+
+/** Private memory: bytes of zeros, charged. NULL when the budget refuses or
+ * there is no memory. Give it back with tmem_budget_free(), which must be told
+ * the same bytes. */
+void *tmem_budget_alloc(struct tmem_budget *budget, size_t bytes);
+/** ptr NULL is fine. */
+void tmem_budget_free(struct tmem_budget *budget, void *ptr, size_t bytes);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Mutexes with a named class and a rank. A thread takes locks in rising rank
- * only, at most one of a class (except with _nested); debug builds
- * (TMEM_DEBUG_LOCKS) verify that and the owner. Each class counts contention.
- * Clang's thread-safety analysis reads the annotations.
+ * only, at most one of a class; debug builds (TMEM_DEBUG_LOCKS) verify that and
+ * the owner, and abort. Each class counts contention. Clang's thread-safety
+ * analysis reads the annotations.
  */
 #ifndef TMEM_LOCK_H
 #define TMEM_LOCK_H
@@ -19,7 +19,7 @@
 #define TMEM_TSA(x)
 #endif
 #define TMEM_GUARDED_BY(l) TMEM_TSA(guarded_by(l))
-#define TMEM_REQUIRES(l) TMEM_TSA(requires_capability(l))
+#define TMEM_REQUIRES(l)   TMEM_TSA(requires_capability(l))
 
 /** Lock classes in rank order, outermost first. What each guards is written
  * where the lock is declared. */
@@ -41,13 +41,19 @@ struct TMEM_TSA(capability("mutex")) tmem_lock {
 	_Atomic(uint64_t) owner; /* debug: thread id of the holder, or 0 */
 };
 
+/** Returns 0 or -errno. */
 int tmem_lock_init(struct tmem_lock *lock, enum tmem_lock_class class);
 void tmem_lock_deinit(struct tmem_lock *lock);
-void tmem_lock_acquire(struct tmem_lock *lock) TMEM_TSA(acquire_capability(lock));
-bool tmem_lock_try(struct tmem_lock *lock) TMEM_TSA(try_acquire_capability(true, lock));
-void tmem_lock_release(struct tmem_lock *lock) TMEM_TSA(release_capability(lock));
+void tmem_lock_acquire(struct tmem_lock *lock)
+	TMEM_TSA(acquire_capability(lock));
+/** Take the lock if that needs no waiting. Returns whether it was taken. */
+bool tmem_lock_try(struct tmem_lock *lock)
+	TMEM_TSA(try_acquire_capability(true, lock));
+void tmem_lock_release(struct tmem_lock *lock)
+	TMEM_TSA(release_capability(lock));
 /** Assert that this thread holds lock (debug builds). */
-void tmem_lock_assert_held(const struct tmem_lock *lock) TMEM_TSA(assert_capability(lock));
+void tmem_lock_assert_held(const struct tmem_lock *lock)
+	TMEM_TSA(assert_capability(lock));
 /** Times a thread had to wait for a lock of this class, since start. */
 uint64_t tmem_lock_contended(enum tmem_lock_class class);
 const char *tmem_lock_class_name(enum tmem_lock_class class);

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The budget (budget.h). Relaxed order throughout: the counters guard no other
+ * memory, and what they count is published by the locks of whoever charged.
+ */
+#include "budget.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include "fault.h"
+
+/* What malloc adds to a block, near enough. */
+#define MALLOC_HEAD 16u
+
+static void raise_peak(struct tmem_budget *budget, uint64_t used)
+{
+	uint64_t peak =
+		atomic_load_explicit(&budget->peak, memory_order_relaxed);
+
+	while (peak < used &&
+	       !atomic_compare_exchange_weak_explicit(
+		       &budget->peak, &peak, used, memory_order_relaxed,
+		       memory_order_relaxed))
+		;
+}
+
+void tmem_budget_init(struct tmem_budget *budget, uint64_t limit)
+{
+	atomic_init(&budget->limit, limit);
+	atomic_init(&budget->used, 0);
+	atomic_init(&budget->peak, 0);
+}
+
+bool tmem_budget_try_charge(struct tmem_budget *budget, uint64_t bytes)
+{
+	uint64_t limit =
+		atomic_load_explicit(&budget->limit, memory_order_relaxed);
+	uint64_t used =
+		atomic_load_explicit(&budget->used, memory_order_relaxed);
+
+	do {
+		if (used > limit || bytes > limit - used)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&budget->used, &used, used + bytes, memory_order_relaxed,
+		memory_order_relaxed));
+	raise_peak(budget, used + bytes);
+	return true;
+}
+
+void tmem_budget_charge(struct tmem_budget *budget, uint64_t bytes)
+{
+	uint64_t used = atomic_fetch_add_explicit(&budget->used, bytes,
+						  memory_order_relaxed);
+
+	raise_peak(budget, used + bytes);
+}
+
+void tmem_budget_uncharge(struct tmem_budget *budget, uint64_t bytes)
+{
+	uint64_t used = atomic_fetch_sub_explicit(&budget->used, bytes,
+						  memory_order_relaxed);
+
+	assert(used >= bytes && "more uncharged than charged");
+	(void)used;
+}
+
+uint64_t tmem_budget_excess(const struct tmem_budget *budget)
+{
+	uint64_t limit =
+		atomic_load_explicit(&budget->limit, memory_order_relaxed);
+	uint64_t used =
+		atomic_load_explicit(&budget->used, memory_order_relaxed);
+
+	return used > limit ? used - limit : 0;
+}
+
+void *tmem_budget_alloc(struct tmem_budget *budget, size_t bytes)
+{
+	void *ptr;
+
+	if (!tmem_budget_try_charge(budget, bytes + MALLOC_HEAD))
+		return NULL;
+	ptr = tmem_fault(TMEM_FAULT_MALLOC) ? NULL : calloc(1, bytes);
+	if (!ptr)
+		tmem_budget_uncharge(budget, bytes + MALLOC_HEAD);
+	return ptr;
+}
+
+void tmem_budget_free(struct tmem_budget *budget, void *ptr, size_t bytes)
+{
+	if (!ptr)
+		return;
+	free(ptr);
+	tmem_budget_uncharge(budget, bytes + MALLOC_HEAD);
+}
