@@ -19,10 +19,10 @@
 /** The parts of the file, in order. */
 enum tmem_arena_part {
 	TMEM_PART_HEADER,
-	TMEM_PART_CLIENTS,  /* fixed, allocated at creation */
-	TMEM_PART_POOLS,    /* fixed */
-	TMEM_PART_AUTHS,    /* fixed */
-	TMEM_PART_SLABMAP,  /* fixed: one byte a slab */
+	TMEM_PART_CLIENTS,  /* taken page by page as records are used */
+	TMEM_PART_POOLS,    /* likewise */
+	TMEM_PART_AUTHS,    /* likewise */
+	TMEM_PART_SLABMAP,  /* one byte a slab */
 	TMEM_PART_OBJECTS,  /* grows */
 	TMEM_PART_LEAVES,   /* grows */
 	TMEM_PART_WORDS,    /* grows */
@@ -34,6 +34,11 @@ enum tmem_arena_part {
 #define TMEM_CLIENTS_MAX 1024u
 #define TMEM_POOLS_MAX	 4096u
 #define TMEM_AUTHS_MAX	 4096u
+
+/* Bytes a record of these three parts (records.h): no record crosses pages. */
+#define TMEM_CLIENT_RECORD 256u
+#define TMEM_POOL_RECORD   256u
+#define TMEM_AUTH_RECORD   128u
 
 struct tmem_arena {
 	int fd;

@@ -24,8 +24,8 @@
 /** Lock classes in rank order, outermost first. What each guards is written
  * where the lock is declared. */
 enum tmem_lock_class {
-	TMEM_LOCK_ADMIN,   /**< client and pool records, authorisations */
 	TMEM_LOCK_COMPACT, /**< one compaction or eviction sweep at a time */
+	TMEM_LOCK_ADMIN,   /**< client and pool records, authorisations */
 	TMEM_LOCK_SHARD,   /**< part of the index */
 	TMEM_LOCK_DEDUP,   /**< part of the dedup table */
 	TMEM_LOCK_SLAB,	   /**< one size class */
