@@ -48,7 +48,7 @@ struct tmem_client_record {
 	uint8_t unused2[2];
 	char name[TMEM_NAME_MAX];
 	char domain_name[TMEM_NAME_MAX]; /* "": the common one */
-	uint8_t unused3[TMEM_CLIENT_RECORD - 176];
+	uint8_t unused3[TMEM_CLIENT_RECORD - 168];
 };
 static_assert(sizeof(struct tmem_client_record) == TMEM_CLIENT_RECORD, "");
 
