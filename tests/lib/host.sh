@@ -173,3 +173,74 @@ memcg_free() {
 	done <"$1/cgroup.procs"
 	wait_for 10 rmdir "$1"
 }
+
+# A block device over an NBD server on this host, fit for swap: by nbd-client
+# where the kernel has nbd, else by nbdfuse and a loop device with direct I/O
+# (without it the page cache would hold each page a second time, and writing
+# that back would need memory just when there is none). Whoever serves swap
+# must never be swapped itself: run the NBD server and this function in a
+# memory cgroup made by memcg_noswap. nbdfuse runs in a session of its own, to
+# outlive its caller, until nbd_device_free.
+#
+# Prints the device. DIR is an empty directory to mount nbdfuse on.
+#   nbd_device_new SOCKET EXPORT DIR
+nbd_device_new() {
+	local socket=$1 export=$2 dir=$3 device
+	[[ -e /sys/block/nbd0 ]] || modprobe -q nbd 2>/dev/null || true
+	for device in /sys/block/nbd*; do
+		[[ -e $device && ! -e $device/pid ]] || continue
+		device=/dev/${device##*/}
+		# -timeout 0: a slow server must not lose pages.
+		nbd-client -unix "$socket" "$device" -name "$export" \
+			-timeout 0 -block-size 4096 -swap >/dev/null || return 1
+		echo "$device"
+		return 0
+	done
+	nbdfuse_new "$socket" "$export" "$dir" || return 1
+	losetup --find --show --direct-io=on --sector-size 4096 "$dir/nbd"
+}
+
+nbdfuse_new() {
+	setsid nbdfuse "$3" "nbd+unix:///$2?socket=$1" \
+		</dev/null >/dev/null 2>&1 &
+	disown "$!"
+	# The kernel's out-of-memory killer should find somebody else. A root
+	# without CAP_SYS_RESOURCE, as in some containers, may not ask for it.
+	{ echo -1000 >"/proc/$!/oom_score_adj"; } 2>/dev/null || true
+	wait_for 10 mountpoint -q "$3"
+}
+
+# Undo nbd_device_new; the server must still be there. Fine to call again, and
+# for a device that never came to be (DEVICE empty).
+#   nbd_device_free DEVICE DIR
+nbd_device_free() {
+	local device=$1 dir=$2
+	case $device in
+	/dev/nbd*)
+		[[ ! -e /sys/block/${device#/dev/}/pid ]] ||
+			nbd-client -d "$device" >/dev/null
+		;;
+	/dev/loop*)
+		[[ ! -e /sys/block/${device#/dev/}/loop ]] ||
+			losetup --detach "$device"
+		;;
+	esac
+	mountpoint -q "$dir" || return 0
+	wait_for 10 umount "$dir"
+}
+
+# Swap on a device before all others, telling it which pages are free.
+swap_on() {
+	mkswap "$1" >/dev/null && swapon --discard --priority 32767 "$1"
+}
+
+# Swap off, if it is on. Fails where memory does not suffice to hold what is
+# in it; the pages are then still there, and so must their server be.
+swap_off() {
+	swap_is_on "$1" || return 0
+	swapoff "$1"
+}
+
+swap_is_on() {
+	grep -q "^$1[[:space:]]" /proc/swaps
+}
