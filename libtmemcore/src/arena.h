@@ -19,21 +19,24 @@
 /** The parts of the file, in order. */
 enum tmem_arena_part {
 	TMEM_PART_HEADER,
-	TMEM_PART_CLIENTS,  /* taken page by page as records are used */
-	TMEM_PART_POOLS,    /* likewise */
-	TMEM_PART_AUTHS,    /* likewise */
-	TMEM_PART_SLABMAP,  /* one byte a slab */
-	TMEM_PART_OBJECTS,  /* grows */
-	TMEM_PART_LEAVES,   /* grows */
-	TMEM_PART_WORDS,    /* grows */
-	TMEM_PART_METAS,    /* grows */
-	TMEM_PART_SLABS,    /* grows */
+	TMEM_PART_CLIENTS, /* taken page by page as records are used */
+	TMEM_PART_POOLS,   /* likewise */
+	TMEM_PART_AUTHS,   /* likewise */
+	TMEM_PART_SLABMAP, /* likewise: one byte a slab */
+	TMEM_PART_OBJECTS, /* grows */
+	TMEM_PART_LEAVES,  /* grows */
+	TMEM_PART_WORDS,   /* grows */
+	TMEM_PART_METAS,   /* grows */
+	TMEM_PART_SLABS,   /* grows */
 	TMEM_PART_COUNT,
 };
 
 #define TMEM_CLIENTS_MAX 1024u
 #define TMEM_POOLS_MAX	 4096u
 #define TMEM_AUTHS_MAX	 4096u
+
+/** Largest capacity: a content word's place has 36 bits of 16 bytes. */
+#define TMEM_ARENA_MAX (1ull << 40)
 
 /* Bytes a record of these three parts (records.h): no record crosses pages. */
 #define TMEM_CLIENT_RECORD 256u
@@ -55,14 +58,19 @@ struct tmem_arena {
 };
 
 /**
- * Create an arena in fd (-1: a new memfd), or map the one found there. fd is
- * locked (OFD write lock on the header) against a second opener and owned by
- * the arena on success. The fixed parts are charged to budget.
- * Returns 0; -EBUSY; -EBADMSG (not an arena of this version; unchanged);
- * -EINVAL; -ENOSPC; -ENOMEM.
+ * Create an arena in fd (-1: a new memfd; an empty file), or map the one found
+ * there, whose capacity then counts. fd is locked (OFD write lock on the
+ * header) against a second opener and owned by the arena on success. The header
+ * is charged to budget.
+ * Returns 0; -EBUSY when another opener has it; -EBADMSG when the file is not
+ * an arena of this version (it is left as it was); -EINVAL for a capacity of 0
+ * or above TMEM_ARENA_MAX, or an fd that is no regular file open for reading
+ * and writing; -EOPNOTSUPP where the machine's pages are not 4 KiB; -ENOSPC;
+ * -ENOMEM when the budget or the address space has no room.
  */
 int tmem_arena_init(struct tmem_arena *arena, int fd, uint64_t capacity,
 		    struct tmem_budget *budget);
+/** Unmap and close; the file stays as it is. */
 void tmem_arena_deinit(struct tmem_arena *arena);
 
 /** Address of a part's start. */
@@ -73,7 +81,7 @@ static inline void *tmem_arena_part(const struct tmem_arena *arena,
 }
 
 /**
- * Take a page-aligned range of a growing part: charged, allocated, readable
+ * Take a page-aligned range of a part: charged, allocated, readable
  * as zeros. Returns 0; -ENOMEM when the budget refuses; -ENOSPC when the file
  * system does (then nothing is charged).
  */
@@ -85,10 +93,22 @@ int tmem_arena_take(struct tmem_arena *arena, enum tmem_arena_part part,
 int tmem_arena_give(struct tmem_arena *arena, enum tmem_arena_part part,
 		    uint64_t offset, uint64_t bytes);
 
-/** Whether a range of a growing part is allocated (SEEK_DATA; used when
- * reopening, which charges what it finds with tmem_budget_charge). Returns
- * the first allocated offset >= offset in *start and the end of that extent in
- * *end (both within the part), or -ENXIO when there is none. */
+/* Reopening, single-threaded. */
+
+/** A range that was taken by the process before: charged without asking, and
+ * allocated where it is not. Returns 0 or -ENOSPC (then not charged). */
+int tmem_arena_adopt(struct tmem_arena *arena, enum tmem_arena_part part,
+		     uint64_t offset, uint64_t bytes);
+
+/** A range that nobody claims: whatever is allocated there goes back to the
+ * kernel. Nothing is uncharged. */
+void tmem_arena_scrub(struct tmem_arena *arena, enum tmem_arena_part part,
+		      uint64_t offset, uint64_t bytes);
+
+/** Find what was written to in a part (SEEK_DATA; a range that was
+ * allocated and never touched does not count). Sets *start to the first such
+ * byte at or after offset and *end to the end of its extent, both within the
+ * part. Returns 0, or -ENXIO when there is none. */
 int tmem_arena_next_extent(const struct tmem_arena *arena,
 			   enum tmem_arena_part part, uint64_t offset,
 			   uint64_t *start, uint64_t *end);
