@@ -47,7 +47,8 @@ static void before_release(struct tmem_lock *lock)
 	held &= ~(1u << lock->class);
 }
 
-static void check_held(const struct tmem_lock *lock)
+TMEM_TSA(no_thread_safety_analysis)
+void tmem_lock_assert_held(const struct tmem_lock *lock)
 {
 	assert(atomic_load_explicit(&lock->owner, memory_order_relaxed) ==
 		       self() &&
@@ -63,10 +64,6 @@ static void after_acquire(struct tmem_lock *lock)
 }
 
 static void before_release(struct tmem_lock *lock)
-{
-}
-
-static void check_held(const struct tmem_lock *lock)
 {
 }
 #endif
@@ -113,12 +110,6 @@ void tmem_lock_release(struct tmem_lock *lock)
 {
 	before_release(lock);
 	pthread_mutex_unlock(&lock->mutex);
-}
-
-TMEM_TSA(no_thread_safety_analysis)
-void tmem_lock_assert_held(const struct tmem_lock *lock)
-{
-	check_held(lock);
 }
 
 uint64_t tmem_lock_contended(enum tmem_lock_class class)

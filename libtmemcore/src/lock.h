@@ -18,8 +18,8 @@
 #else
 #define TMEM_TSA(x)
 #endif
-#define TMEM_GUARDED_BY(l) TMEM_TSA(guarded_by(l))
-#define TMEM_REQUIRES(l)   TMEM_TSA(requires_capability(l))
+/** After a function's declaration: its caller holds l. */
+#define TMEM_REQUIRES(l) TMEM_TSA(requires_capability(l))
 
 /** Lock classes in rank order, outermost first. What each guards is written
  * where the lock is declared. */
@@ -52,8 +52,17 @@ bool tmem_lock_try(struct tmem_lock *lock)
 void tmem_lock_release(struct tmem_lock *lock)
 	TMEM_TSA(release_capability(lock));
 /** Assert that this thread holds lock (debug builds). */
+#ifdef TMEM_DEBUG_LOCKS
 void tmem_lock_assert_held(const struct tmem_lock *lock)
 	TMEM_TSA(assert_capability(lock));
+#else
+static inline void tmem_lock_assert_held(const struct tmem_lock *lock)
+	TMEM_TSA(assert_capability(lock));
+static inline void tmem_lock_assert_held(const struct tmem_lock *lock)
+{
+	(void)lock;
+}
+#endif
 /** Times a thread had to wait for a lock of this class, since start. */
 uint64_t tmem_lock_contended(enum tmem_lock_class class);
 const char *tmem_lock_class_name(enum tmem_lock_class class);

@@ -18,39 +18,56 @@
 
 #define TMEM_TABLE_CHUNK 1024u
 
+/** No id is above this, however large the arena: a slab's owner array needs
+ * the numbers beyond for its free slots. */
+#define TMEM_TABLE_MAX 0xfff00000u
+
+#define TMEM_TABLE_PARTS 2u
+
 struct tmem_table_part {
 	enum tmem_arena_part part;
 	uint32_t record; /* bytes a record */
 	uint8_t *base;
 };
 
-struct tmem_table_chunk; /* private: free count, free list or bitmap */
+struct tmem_table_group; /* private: 64 chunks and their free records */
 
 struct tmem_table {
 	struct tmem_lock lock;
 	struct tmem_arena *arena;
-	struct tmem_table_part part[2];
+	struct tmem_table_part part[TMEM_TABLE_PARTS];
 	unsigned parts;
 	uint32_t max; /* ids are 1 to max */
-	/* the rest is table.c's */
-	struct tmem_table_chunk *chunk;
-	uint32_t chunks;
-	uint32_t first_free; /* lowest chunk that may have a free record */
-	uint32_t used;
-	uint64_t bytes; /* arena bytes taken */
+	/* The rest is table.c's. Groups come and stay: once published they may
+	 * be read without the lock, as may what is atomic. */
+	_Atomic(struct tmem_table_group *) *group;
+	uint32_t groups;
+	/** A bit a group that has a chunk with a free record. */
+	uint64_t *avail;
+	/** No word of avail below this one has a bit. */
+	uint32_t avail_from;
+	/** No chunk below this one is without memory. */
+	uint32_t hole;
+	/** Chunks with memory and no used record. */
+	uint32_t empty;
+	_Atomic(uint32_t) used;	   /* records */
+	_Atomic(uint64_t) bytes;   /* arena bytes taken */
+	_Atomic(uint64_t) private; /* private bytes charged */
 };
 
 /** Lay the table over one or two parts (parts[i] and record[i] bytes). On a
- * reopened arena every chunk that is allocated in the file is found, charged,
- * and has all its records free until marked. Returns 0 or -ENOMEM. */
+ * reopened arena every chunk that has been written to is found and charged,
+ * and has all its records free until marked. Returns 0, -ENOMEM or -ENOSPC. */
 int tmem_table_init(struct tmem_table *table, struct tmem_arena *arena,
 		    unsigned parts, const enum tmem_arena_part *part,
 		    const uint32_t *record);
+/** The arena's bytes stay, and stay charged. */
 void tmem_table_deinit(struct tmem_table *table);
 
 /** Take a free record, lowest chunk first. Its bytes are all zero in a fresh
  * chunk and whatever its last owner left otherwise: the owner clears the
- * commit field before freeing. *id is set. Returns 0, -ENOMEM or -ENOSPC. */
+ * commit field before freeing. *id is set. Returns 0; -ENOMEM when the budget
+ * refuses; -ENOSPC when the tmpfs is full or all ids are taken. */
 int tmem_table_alloc(struct tmem_table *table, uint32_t *id);
 void tmem_table_free(struct tmem_table *table, uint32_t id);
 
@@ -59,7 +76,8 @@ void tmem_table_mark(struct tmem_table *table, uint32_t id);
 /** Reopening: after all marks, give back chunks without a used record. */
 void tmem_table_settle(struct tmem_table *table);
 
-/** Whether id lies in an allocated chunk (its bytes may be read). */
+/** Whether id lies in an allocated chunk (its bytes may be read). False for
+ * 0 and for ids that no table has. */
 bool tmem_table_backed(const struct tmem_table *table, uint32_t id);
 /** For check: whether id is allocated. Takes the lock. */
 bool tmem_table_used(struct tmem_table *table, uint32_t id);
