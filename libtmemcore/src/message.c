@@ -53,7 +53,7 @@ static int64_t deadline_of(int timeout)
 /* Wait until sock is fit for events. Returns 0, -ETIMEDOUT or -errno. */
 static int wait_for(int sock, short events, int64_t deadline)
 {
-	struct pollfd pfd = { .fd = sock, .events = events };
+	struct pollfd pfd = {.fd = sock, .events = events};
 	int64_t left = -1;
 	int n;
 

@@ -10,8 +10,10 @@
  *
  * Lifetime: free a client's pools before the client.
  *
- * Attached only: when tmemd goes away, page calls return -ENOTCONN at once
- * (never a stale page, never a wait); tmem_client_reattach() tries again.
+ * Attached only: when tmemd goes away, page calls return -ENOTCONN at once,
+ * and when it is there but does not answer, after timeout_ms: never a stale
+ * page. The session is over then, and its private ephemeral pools with it;
+ * tmem_client_reattach() begins another one.
  */
 #ifndef TMEM_CLIENT_H
 #define TMEM_CLIENT_H
@@ -41,6 +43,10 @@ struct tmem_client_config {
 	/** Dedup domain: NULL is the host's common one, "none" shares with
 	 * nobody. Attached: tmemd's configuration may override it. */
 	const char *domain;
+	/** Attached: longest that a put or get waits for tmemd, ms; past it
+	 * the session is given up. 0: 1000. Flushes of more than 65,536 pages
+	 * and of objects may take ten times as long. */
+	unsigned timeout_ms;
 };
 
 struct tmem_pool_config {
@@ -79,8 +85,12 @@ int tmem_client_attach(const char *socket_path,
 
 /**
  * Attached and disconnected: connect again and reopen the same pools (whose
- * ephemeral pages are then gone). Cheap when still connected: returns 0.
- * Errors as tmem_client_attach(). Local: returns 0.
+ * ephemeral pages are then gone). Pages of persistent and shared pools whose
+ * put or flush failed with -ENOTCONN are flushed first. Cheap when still
+ * connected: returns 0. May wait for tmemd, up to 10 s. Errors as
+ * tmem_client_attach() and tmem_pool_new(), and -EOVERFLOW when a persistent
+ * pool has more such pages than are kept track of (16,384 runs): free it, open
+ * it anew and trust nothing in it. Local: returns 0.
  */
 int tmem_client_reattach(struct tmem_client *client);
 
