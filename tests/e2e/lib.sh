@@ -25,8 +25,6 @@ export ASAN_OPTIONS="abort_on_error=1:${ASAN_OPTIONS:-}"
 export UBSAN_OPTIONS="halt_on_error=1:abort_on_error=1:print_stacktrace=1:${UBSAN_OPTIONS:-}"
 
 test_name=$(basename "$0" .sh)
-# Whether the long variant was asked for (test.sh --full).
-full=${TMEM_TEST_FULL:-}
 
 cleanups=()
 
@@ -66,7 +64,8 @@ trap run_cleanups EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-tmp=$(mktemp -d "${TMPDIR:-/tmp}/tmem-$test_name.XXXXXX")
+# Not /tmp, which may be a tmpfs: too small, and unlike a disk.
+tmp=$(mktemp -d "${TMPDIR:-/var/tmp}/tmem-$test_name.XXXXXX")
 cleanup_fn rm -rf --one-file-system "$tmp"
 
 fail() {

@@ -37,7 +37,6 @@ struct walk {
 	uint64_t most_seconds;
 	bool progress;
 	XXH3_state_t *hash;
-	char *buffer;
 };
 
 static double now(void)
@@ -64,18 +63,19 @@ static void show(struct walk *walk)
 
 static int read_whole(struct walk *walk, const char *name)
 {
+	static char buffer[BUFFER_BYTES];
 	int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	ssize_t n;
 
 	if (fd < 0)
 		return -errno;
 	XXH3_128bits_reset(walk->hash);
-	while ((n = read(fd, walk->buffer, BUFFER_BYTES)) != 0) {
+	while ((n = read(fd, buffer, sizeof(buffer))) != 0) {
 		if (n < 0) {
 			n = -errno;
 			break;
 		}
-		XXH3_128bits_update(walk->hash, walk->buffer, (size_t)n);
+		XXH3_128bits_update(walk->hash, buffer, (size_t)n);
 		walk->bytes += (uint64_t)n;
 		show(walk);
 	}
@@ -151,13 +151,11 @@ int main(int argc, char **argv)
 		}
 	}
 	walk.hash = XXH3_createState();
-	walk.buffer = malloc(BUFFER_BYTES);
-	if (walk.hash == NULL || walk.buffer == NULL) {
+	if (walk.hash == NULL) {
 		perror("sumfiles");
 		return EXIT_FAILURE;
 	}
 	status = sum_all(&walk);
-	free(walk.buffer);
 	XXH3_freeState(walk.hash);
 	return status;
 }
