@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The overflow file: its header, holes and syncs. Transfers are in
+ * overflow-io.c. */
+#include "overflow.h"
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define VERSION 1u
+
+static const char magic[8] = "tmem-ovf";
+
+/** The header on disk; numbers little-endian. */
+struct header {
+	char magic[8];
+	uint32_t version;
+	uint32_t zero;
+	uint64_t size;
+	uint64_t generation;
+	uint8_t device[16];
+	uint64_t hash;
+};
+static_assert(sizeof(struct header) == 56, "the header's format is fixed");
+
+union header_page {
+	struct header header;
+	uint8_t bytes[TMEM_PAGE_SIZE];
+};
+
+static uint64_t round_up(uint64_t bytes)
+{
+	return (bytes + TMEM_PAGE_SIZE - 1) & ~(uint64_t)(TMEM_PAGE_SIZE - 1);
+}
+
+static uint64_t hash_of(const struct header *header)
+{
+	return htole64(XXH3_64bits(header, offsetof(struct header, hash)));
+}
+
+static int lock_file(int fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	/* Of the open file, not of the process: a keeper goes on holding it
+	 * while tmemd restarts. */
+	if (!fcntl(fd, F_OFD_SETLK, &lock))
+		return 0;
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+}
+
+int nbd_overflow_probe(int fd, struct nbd_overflow_header *out)
+{
+	_Alignas(TMEM_PAGE_SIZE) union header_page page;
+	const struct header *header = &page.header;
+	struct stat st;
+	ssize_t n;
+	int r;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EMEDIUMTYPE;
+	r = lock_file(fd);
+	if (r < 0)
+		return r;
+	if (!st.st_size)
+		return -ENODATA;
+	if (st.st_size % TMEM_PAGE_SIZE)
+		return -EMEDIUMTYPE;
+	n = pread(fd, &page, sizeof(page), st.st_size - TMEM_PAGE_SIZE);
+	if (n < 0)
+		return -errno;
+	if (n != sizeof(page) || memcmp(header->magic, magic, sizeof(magic)) ||
+	    header->version != htole32(VERSION) ||
+	    header->hash != hash_of(header) ||
+	    round_up(le64toh(header->size)) !=
+		    (uint64_t)st.st_size - TMEM_PAGE_SIZE)
+		return -EMEDIUMTYPE;
+	out->size = le64toh(header->size);
+	out->generation = le64toh(header->generation);
+	memcpy(&out->device, header->device, sizeof(out->device));
+	return 0;
+}
+
+int nbd_overflow_format(int fd, const struct nbd_overflow_header *header)
+{
+	_Alignas(TMEM_PAGE_SIZE) union header_page page = {0};
+	uint64_t end = round_up(header->size);
+	ssize_t n;
+
+	memcpy(page.header.magic, magic, sizeof(magic));
+	page.header.version = htole32(VERSION);
+	page.header.size = htole64(header->size);
+	page.header.generation = htole64(header->generation);
+	memcpy(page.header.device, &header->device, sizeof(header->device));
+	page.header.hash = hash_of(&page.header);
+	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)(end + TMEM_PAGE_SIZE)))
+		return -errno;
+	n = pwrite(fd, &page, sizeof(page), (off_t)end);
+	if (n != sizeof(page))
+		return n < 0 ? -errno : -ENOSPC;
+	return fsync(fd) ? -errno : 0;
+}
+
+void nbd_overflow_init(struct nbd_overflow *overflow, int fd, uint64_t size)
+{
+	int flags;
+
+	*overflow = (struct nbd_overflow){.fd = fd, .end = round_up(size)};
+	pthread_mutex_init(&overflow->sync_lock, NULL);
+	if (fd < 0)
+		return;
+	/* tmpfs before Linux 6.6 has no O_DIRECT: then through the cache. */
+	flags = fcntl(fd, F_GETFL);
+	if (flags >= 0)
+		(void)fcntl(fd, F_SETFL, flags | O_DIRECT);
+	/* Behind the header there is nothing to lose. */
+	overflow->can_punch = !fallocate(
+		fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		(off_t)(overflow->end + TMEM_PAGE_SIZE), TMEM_PAGE_SIZE);
+}
+
+void nbd_overflow_deinit(struct nbd_overflow *overflow)
+{
+	pthread_mutex_destroy(&overflow->sync_lock);
+}
+
+int nbd_overflow_scan(const struct nbd_overflow *overflow,
+		      struct nbd_page_map *map)
+{
+	off_t end = (off_t)overflow->end, data = 0, hole;
+	uint64_t first, last;
+
+	for (;;) {
+		data = lseek(overflow->fd, data, SEEK_DATA);
+		if (data < 0)
+			return errno == ENXIO ? 0 : -errno;
+		if (data >= end)
+			return 0;
+		hole = lseek(overflow->fd, data, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		first = (uint64_t)data / TMEM_PAGE_SIZE;
+		last = ((uint64_t)(hole < end ? hole : end) - 1) /
+		       TMEM_PAGE_SIZE;
+		nbd_page_map_set(map, first, last - first + 1);
+		data = hole;
+	}
+}
+
+int nbd_overflow_erase(const struct nbd_overflow *overflow)
+{
+	return ftruncate(overflow->fd, 0) ? -errno : 0;
+}
+
+int nbd_overflow_punch(struct nbd_overflow *overflow, uint64_t page,
+		       uint64_t count)
+{
+	atomic_store(&overflow->dirty, true);
+	if (fallocate(overflow->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      (off_t)(page * TMEM_PAGE_SIZE),
+		      (off_t)(count * TMEM_PAGE_SIZE)))
+		return -errno;
+	return 0;
+}
+
+int nbd_overflow_sync(struct nbd_overflow *overflow)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&overflow->sync_lock);
+	if (atomic_exchange(&overflow->dirty, false)) {
+		r = fdatasync(overflow->fd) ? -errno : 1;
+		if (r < 0)
+			atomic_store(&overflow->dirty, true);
+	}
+	pthread_mutex_unlock(&overflow->sync_lock);
+	return r;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The overflow file: where a device's pages go that the store refuses.
+ *
+ *   0                            device's size, rounded up to a page
+ *   | slot of page 0 | slot of page 1 | ... | header, one page |
+ *
+ * The file's slot is the device offset, so there is no map to keep or to lose;
+ * the file is sparse, and what was never written or was punched is a hole. A
+ * slot counts only while the store does not hold the page: it may be older.
+ *
+ * The header tells which device the slots belong to. Without that device's
+ * pool they mean nothing, since some of its newest pages were in the pool:
+ *
+ *   0   8  "tmem-ovf"
+ *   8   4  version, 1           (numbers are little-endian)
+ *   12  4  0
+ *   16  8  device, bytes
+ *   24  8  generation of the arena that the device's pool is in
+ *   32  16 device's random number
+ *   48  8  XXH3 of the 48 bytes before
+ *
+ * The file is written with O_DIRECT where its file system allows: a page that
+ * the host had no memory for must not take some in its page cache. Reads and
+ * writes go through io_uring, so that the pieces of a request are under way
+ * together; where the host forbids io_uring, one after the other.
+ *
+ * Threading: any thread, each with an nbd_overflow_io of its own. Who reads or
+ * writes a slot holds its page's range lock.
+ */
+#ifndef NBD_OVERFLOW_H
+#define NBD_OVERFLOW_H
+
+#include <liburing.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <tmem/types.h>
+#include "page-map.h"
+
+struct nbd_overflow_header {
+	uint64_t size;	     /**< device, bytes */
+	uint64_t generation; /**< arena */
+	struct tmem_uuid device;
+};
+
+struct nbd_overflow {
+	int fd;	      /**< -1: there is none */
+	uint64_t end; /**< where slots end and the header is */
+	bool can_punch;
+	/** Held over a sync, so that nobody finds the file clean while
+	 * another's sync of it is under way. */
+	pthread_mutex_t sync_lock;
+	atomic_bool dirty; /**< written since the last sync */
+};
+
+/** A thread's means to read and write overflow files. */
+struct nbd_overflow_io {
+	struct io_uring ring;
+	bool has_ring;
+};
+
+/** Neighbouring slots to read or write. */
+struct nbd_segment {
+	uint64_t page;
+	uint32_t count;	 /**< pages */
+	uint8_t *memory; /**< page-aligned */
+	uint32_t done;	 /**< bytes, as transfer goes on */
+	int error;	 /**< result: 0 or -errno */
+};
+
+/**
+ * Look at a file before it is used: lock it against other servers and read its
+ * header. Returns 0; -ENODATA when it is empty; -EMEDIUMTYPE when it is
+ * something else than an overflow file; -EBUSY when another server has it;
+ * any of read(2)'s.
+ */
+int nbd_overflow_probe(int fd, struct nbd_overflow_header *out);
+
+/** Make the file an empty overflow file. Returns 0 or -errno. */
+int nbd_overflow_format(int fd, const struct nbd_overflow_header *header);
+
+/** Use the file of a device of size bytes, or none (fd -1). fd stays the
+ * caller's. */
+void nbd_overflow_init(struct nbd_overflow *overflow, int fd, uint64_t size);
+void nbd_overflow_deinit(struct nbd_overflow *overflow);
+
+/** Set the bits of all slots that are no holes. Returns 0 or -errno. */
+int nbd_overflow_scan(const struct nbd_overflow *overflow,
+		      struct nbd_page_map *map);
+
+/** Give up what the file holds: it is empty then, and of no device. */
+int nbd_overflow_erase(const struct nbd_overflow *overflow);
+
+/** use_ring false: never io_uring. */
+void nbd_overflow_io_init(struct nbd_overflow_io *io, bool use_ring);
+void nbd_overflow_io_deinit(struct nbd_overflow_io *io);
+
+/** Read or write all segments; each tells its own error. */
+void nbd_overflow_read(struct nbd_overflow *overflow,
+		       struct nbd_overflow_io *io, struct nbd_segment *segments,
+		       unsigned count);
+void nbd_overflow_write(struct nbd_overflow *overflow,
+			struct nbd_overflow_io *io,
+			struct nbd_segment *segments, unsigned count);
+
+/** Make holes of count slots. Only where can_punch. Returns 0 or -errno. */
+int nbd_overflow_punch(struct nbd_overflow *overflow, uint64_t page,
+		       uint64_t count);
+
+/** Bring all that was written to stable storage. Returns 1 when there was
+ * something, 0 when not, or -errno. */
+int nbd_overflow_sync(struct nbd_overflow *overflow);
+
+#endif

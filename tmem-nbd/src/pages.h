@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Whole pages of a device. The caller has locked the range: shared to read,
+ * exclusive to write or drop.
+ */
+#ifndef NBD_PAGES_H
+#define NBD_PAGES_H
+
+#include "device.h"
+
+/** Read count pages (at most TMEM_RUN_MAX); absent ones are zeros. Returns 0,
+ * or -EIO with *bad the first page that cannot be read. */
+int nbd_pages_read(struct nbd_device *device, struct nbd_io *io, uint64_t first,
+		   unsigned count, uint8_t *to, uint64_t *bad);
+
+/**
+ * Write count pages (at most TMEM_RUN_MAX). Zeros written to an absent page
+ * leave it absent, unless allocate. Returns 0, or the error of the first page
+ * that was not written: -ENOSPC, -EIO. That page is as it was before, but
+ * for a slot that its disk failed to write.
+ */
+int nbd_pages_write(struct nbd_device *device, struct nbd_io *io,
+		    uint64_t first, unsigned count, const uint8_t *from,
+		    bool allocate);
+
+/** Make any number of pages absent. Returns 0 or -errno. */
+int nbd_pages_drop(struct nbd_device *device, struct nbd_io *io, uint64_t first,
+		   uint64_t count);
+
+/** Whether pool or overflow file may hold a page. */
+bool nbd_pages_present(const struct nbd_device *device, uint64_t page);
+
+/** First page in [first, end) whose being present is value, else end. */
+uint64_t nbd_pages_find(const struct nbd_device *device, uint64_t first,
+			uint64_t end, bool value);
+
+/** Whether length bytes are all zero. */
+bool nbd_is_zero(const uint8_t *bytes, size_t length);
+
+#endif

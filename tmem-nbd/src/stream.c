@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Buffered input and output of a socket. */
+#include "stream.h"
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+/** Output is sent when this much has gathered. */
+#define BATCH (64u << 10)
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int nbd_stream_init(struct nbd_stream *stream, int fd, unsigned timeout)
+{
+	*stream = (struct nbd_stream){
+		.fd = fd,
+		.deadline = timeout ? now_ms() + timeout : 0,
+		.in = malloc(NBD_STREAM_MAX),
+		.out = malloc(NBD_STREAM_MAX),
+	};
+	if (stream->in && stream->out)
+		return 0;
+	nbd_stream_deinit(stream);
+	return -ENOMEM;
+}
+
+void nbd_stream_deinit(struct nbd_stream *stream)
+{
+	free(stream->in);
+	free(stream->out);
+	stream->in = stream->out = NULL;
+}
+
+void nbd_stream_untimed(struct nbd_stream *stream)
+{
+	stream->deadline = 0;
+}
+
+/** Wait until the socket is ready, when there is a deadline to heed. */
+static int wait_for(const struct nbd_stream *stream, short events)
+{
+	struct pollfd p = {.fd = stream->fd, .events = events};
+	int64_t left;
+	int r;
+
+	if (!stream->deadline)
+		return 0;
+	do {
+		left = stream->deadline - now_ms();
+		if (left <= 0)
+			return -ETIMEDOUT;
+		r = poll(&p, 1, (int)left);
+	} while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return -errno;
+	return r ? 0 : -ETIMEDOUT;
+}
+
+static int flags_of(const struct nbd_stream *stream)
+{
+	return MSG_NOSIGNAL | (stream->deadline ? MSG_DONTWAIT : 0);
+}
+
+int nbd_stream_flush(struct nbd_stream *stream)
+{
+	size_t done = 0;
+	ssize_t n;
+	int r;
+
+	while (done < stream->out_end) {
+		r = wait_for(stream, POLLOUT);
+		if (r < 0)
+			return r;
+		n = send(stream->fd, stream->out + done, stream->out_end - done,
+			 flags_of(stream));
+		if (n >= 0)
+			done += (size_t)n;
+		else if (errno == EPIPE)
+			return -ECONNRESET;
+		else if (errno != EINTR && errno != EAGAIN)
+			return -errno;
+	}
+	stream->out_end = 0;
+	return 0;
+}
+
+/** Receive what there is, at least one byte. */
+static int fill(struct nbd_stream *stream)
+{
+	ssize_t n;
+	int r;
+
+	/* The client may be waiting for an answer before it goes on. */
+	r = nbd_stream_flush(stream);
+	if (r < 0)
+		return r;
+	do {
+		r = wait_for(stream, POLLIN);
+		if (r < 0)
+			return r;
+		n = recv(stream->fd, stream->in + stream->in_end,
+			 NBD_STREAM_MAX - stream->in_end, flags_of(stream));
+	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
+	if (n < 0)
+		return -errno;
+	if (!n)
+		return -ECONNRESET;
+	stream->in_end += (size_t)n;
+	return 0;
+}
+
+int nbd_stream_need(struct nbd_stream *stream, size_t length,
+		    const uint8_t **at)
+{
+	size_t have;
+	int r;
+
+	assert(length <= NBD_STREAM_MAX);
+	while ((have = stream->in_end - stream->in_start) < length) {
+		if (!have) {
+			stream->in_start = stream->in_end = 0;
+		} else if (stream->in_start + length > NBD_STREAM_MAX) {
+			memmove(stream->in, stream->in + stream->in_start,
+				have);
+			stream->in_start = 0;
+			stream->in_end = have;
+		}
+		r = fill(stream);
+		if (r < 0)
+			return r;
+	}
+	*at = stream->in + stream->in_start;
+	return 0;
+}
+
+void nbd_stream_take(struct nbd_stream *stream, size_t length)
+{
+	assert(length <= stream->in_end - stream->in_start);
+	stream->in_start += length;
+}
+
+int nbd_stream_skip(struct nbd_stream *stream, uint64_t length)
+{
+	const uint8_t *at;
+	size_t have;
+	int r;
+
+	while (length) {
+		r = nbd_stream_need(stream, 1, &at);
+		if (r < 0)
+			return r;
+		have = stream->in_end - stream->in_start;
+		if (have > length)
+			have = (size_t)length;
+		nbd_stream_take(stream, have);
+		length -= have;
+	}
+	return 0;
+}
+
+int nbd_stream_room(struct nbd_stream *stream, size_t length, uint8_t **at)
+{
+	int r;
+
+	assert(length <= NBD_STREAM_MAX);
+	if (stream->out_end + length > NBD_STREAM_MAX) {
+		r = nbd_stream_flush(stream);
+		if (r < 0)
+			return r;
+	}
+	*at = stream->out + stream->out_end;
+	return 0;
+}
+
+int nbd_stream_put(struct nbd_stream *stream, size_t length)
+{
+	stream->out_end += length;
+	return stream->out_end < BATCH ? 0 : nbd_stream_flush(stream);
+}

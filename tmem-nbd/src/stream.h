@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A client's socket with two buffers. Input arrives in receives as large as
+ * the buffer has room for and is taken from it in whole messages. Output
+ * gathers in its buffer and is sent when 64 KiB have gathered (larger batches
+ * stall QEMU's client, which keeps 16 requests under way), and before waiting
+ * for input.
+ *
+ * Threading: one thread a stream.
+ */
+#ifndef NBD_STREAM_H
+#define NBD_STREAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** Most bytes that can be asked for at a time, in or out: a payload of
+ * NBD_ACCESS_MAX with the headers around it. */
+#define NBD_STREAM_MAX ((1u << 20) + (64u << 10))
+
+struct nbd_stream {
+	int fd;
+	int64_t deadline; /* CLOCK_MONOTONIC, ms; 0: none */
+	uint8_t *in;
+	size_t in_start, in_end;
+	uint8_t *out;
+	size_t out_end;
+};
+
+/** fd stays the caller's. timeout: milliseconds from now after which every
+ * call fails, until nbd_stream_untimed(); 0: none. Returns 0 or -ENOMEM. */
+int nbd_stream_init(struct nbd_stream *stream, int fd, unsigned timeout);
+void nbd_stream_deinit(struct nbd_stream *stream);
+
+/** From now on, calls wait as long as it takes. */
+void nbd_stream_untimed(struct nbd_stream *stream);
+
+/* All below: 0, -ECONNRESET when the client is gone, -ETIMEDOUT at the
+ * deadline, or another of recv(2)'s or send(2)'s. */
+
+/** Have at least length bytes of input at *at, and leave them there. */
+int nbd_stream_need(struct nbd_stream *stream, size_t length,
+		    const uint8_t **at);
+
+/** Take length bytes, which need() has seen. */
+void nbd_stream_take(struct nbd_stream *stream, size_t length);
+
+/** Receive length bytes, any number, and forget them. */
+int nbd_stream_skip(struct nbd_stream *stream, uint64_t length);
+
+/** Have room for length bytes of output at *at. */
+int nbd_stream_room(struct nbd_stream *stream, size_t length, uint8_t **at);
+
+/** length bytes have been written there. */
+int nbd_stream_put(struct nbd_stream *stream, size_t length);
+
+/** Send what has gathered. */
+int nbd_stream_flush(struct nbd_stream *stream);
+
+#endif
