@@ -29,6 +29,7 @@ struct line {
 	char *text;
 	size_t size;
 	size_t room;
+	size_t most;
 };
 
 union control {
@@ -256,10 +257,10 @@ static int make_room(struct line *line)
 {
 	char *text;
 
+	if (line->size >= line->most)
+		return -EMSGSIZE;
 	if (line->room - line->size >= PEEK)
 		return 0;
-	if (line->size >= TMEM_MESSAGE_MAX)
-		return -EMSGSIZE;
 	text = realloc(line->text, line->room * 2 + PEEK);
 	if (!text)
 		return -ENOMEM;
@@ -293,10 +294,10 @@ static int take_some(int sock, struct line *line, struct tmem_message *out)
 	return end != NULL;
 }
 
-int tmem_message_receive(int sock, struct tmem_message *out, int timeout)
+static int receive(int sock, struct tmem_message *out, size_t most, int timeout)
 {
 	struct tmem_message got = TMEM_MESSAGE_INIT;
-	struct line line = {NULL, 0, 0};
+	struct line line = {.most = most};
 	int64_t deadline = deadline_of(timeout);
 	int r;
 
@@ -324,6 +325,17 @@ int tmem_message_receive(int sock, struct tmem_message *out, int timeout)
 	}
 	*out = got;
 	return 0;
+}
+
+int tmem_message_receive(int sock, struct tmem_message *out, int timeout)
+{
+	return receive(sock, out, TMEM_MESSAGE_MAX, timeout);
+}
+
+int tmem_message_receive_request(int sock, struct tmem_message *out,
+				 int timeout)
+{
+	return receive(sock, out, TMEM_MESSAGE_REQUEST_MAX, timeout);
 }
 
 json_t *tmem_message_request(const char *op)

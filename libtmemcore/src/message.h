@@ -26,6 +26,10 @@
 /** Longest message, bytes, its newline included. */
 #define TMEM_MESSAGE_MAX (4u << 20)
 
+/** Longest request. Replies may list thousands of pools, requests never do;
+ * and JSON takes many times its length in memory, which is tmemd's. */
+#define TMEM_MESSAGE_REQUEST_MAX (64u << 10)
+
 /** Most descriptors that may come with one message. */
 #define TMEM_MESSAGE_FDS 4u
 
@@ -72,6 +76,10 @@ int tmem_message_send(int sock, const json_t *json, const int *fds,
  * came than fit.
  */
 int tmem_message_receive(int sock, struct tmem_message *out, int timeout);
+
+/** As tmem_message_receive(), of TMEM_MESSAGE_REQUEST_MAX bytes at most. */
+int tmem_message_receive_request(int sock, struct tmem_message *out,
+				 int timeout);
 
 /** A new request, {"tmem": 1, "op": op}, or NULL. */
 json_t *tmem_message_request(const char *op);
