@@ -13,19 +13,20 @@
 #ifndef TMEM_SLAB_H
 #define TMEM_SLAB_H
 
-#include "arena.h"
 #include <stdio.h>
-#include "lock.h"
+#include "arena.h"
 
-#define TMEM_SLAB_SIZE	65536u
-#define TMEM_SLAB_UNIT	16u
-#define TMEM_SLAB_CLASSES_MAX 128u
+#define TMEM_SLAB_SIZE 65536u
+#define TMEM_SLAB_UNIT 16u
 
 enum tmem_kind { TMEM_EPHEMERAL = 0, TMEM_PERSISTENT = 1, TMEM_KINDS };
 
 struct tmem_slabs;
 
+/** On a reopened arena the slabs that the map claims are found and charged;
+ * their slots are free until _found. Returns 0, -ENOMEM or -ENOSPC. */
 int tmem_slabs_new(struct tmem_arena *arena, struct tmem_slabs **out);
+/** The arena's bytes stay, and stay charged. NULL is fine. Returns NULL. */
 struct tmem_slabs *tmem_slabs_free(struct tmem_slabs *slabs);
 
 /** Bytes of a slot for a content of size bytes. */
@@ -80,11 +81,11 @@ int tmem_slab_found(struct tmem_slabs *slabs, uint64_t place, uint32_t size,
 void tmem_slab_settle(struct tmem_slabs *slabs);
 
 struct tmem_slab_stats {
-	uint64_t bytes[TMEM_KINDS];	/* in slabs */
-	uint64_t payload[TMEM_KINDS];	/* asked for in slots in use */
+	uint64_t bytes[TMEM_KINDS];   /* in slabs */
+	uint64_t payload[TMEM_KINDS]; /* of these, in slots in use */
 	uint64_t free_slots;
-	uint64_t private_bytes;		/* owners arrays and the like */
-	uint64_t slabs_freed;		/* given back, ever */
+	uint64_t private_bytes; /* owner arrays and the like; charged */
+	uint64_t slabs_freed;	/* given back, ever */
 };
 void tmem_slab_stats(struct tmem_slabs *slabs, struct tmem_slab_stats *out);
 

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Slots for contents (slab.h): taking them, giving them back, finding them
+ * again. The states of a slab are told in slab-priv.h.
+ *
+ * The slab map's byte is the only record of a slab in the arena. It is set
+ * after the slab's bytes are there and before any content is placed, and
+ * cleared before they are given back: a process that dies between leaves bytes
+ * that no slab claims, which reopening gives back.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include "fault.h"
+#include "slab-priv.h"
+#include "table.h"
+
+static_assert(TMEM_TABLE_MAX < SLAB_FREE, "ids and free slots overlap");
+static_assert(SLAB_CLASSES < 0x7f, "a class does not fit the slab map");
+
+static unsigned class_of(uint32_t size)
+{
+	uint32_t n;
+
+	if (size <= SLAB_SMALLEST)
+		return SLAB_CLASSES - 1;
+	if (size <= SLAB_SMALL_MOST)
+		return SLAB_COUNTED + (SLAB_SMALL_MOST - size) / TMEM_SLAB_UNIT;
+	n = TMEM_SLAB_SIZE / size;
+	if (n > 64)
+		n = 64;
+	/* Rounding a slot down to 16 bytes may leave it too small. */
+	return slab_slot_bytes(n - 16) >= size ? n - 16 : n - 17;
+}
+
+uint32_t tmem_slab_slot_size(uint32_t size)
+{
+	return slab_slot_bytes(class_of(size));
+}
+
+void *tmem_slab_at(const struct tmem_slabs *slabs, uint64_t place)
+{
+	return slabs->base + place * TMEM_SLAB_UNIT;
+}
+
+enum tmem_kind tmem_slab_kind(const struct tmem_slabs *slabs, uint64_t place)
+{
+	return slab_map_kind(slab_map_of(slab_at(slabs, slab_id(place))));
+}
+
+static struct slab_class *class_at(struct tmem_slabs *slabs, uint8_t map)
+{
+	return &slabs->class[slab_map_kind(map)][slab_map_class(map)];
+}
+
+/* Lists ------------------------------------------------------------------- */
+
+void slab_list(struct tmem_slabs *slabs, struct slab_class *class, uint32_t id)
+{
+	struct slab *slab = slab_at(slabs, id);
+	uint32_t slots = slab_slots(slab_map_class(slab_map_of(slab)));
+	unsigned bucket = slab->used * SLAB_BUCKETS / slots;
+
+	tmem_lock_assert_held(&class->lock);
+	slab->state = (uint8_t)bucket;
+	atomic_fetch_add_explicit(&class->free, slots - slab->used,
+				  memory_order_relaxed);
+	if (bucket == SLAB_FULL)
+		return;
+	slab->prev = SLAB_NONE;
+	slab->next = class->head[bucket];
+	if (slab->next != SLAB_NONE)
+		slab_at(slabs, slab->next)->prev = id;
+	class->head[bucket] = id;
+	atomic_fetch_or_explicit(&class->listed, 1u << bucket,
+				 memory_order_relaxed);
+}
+
+void slab_unlist(struct tmem_slabs *slabs, struct slab_class *class,
+		 uint32_t id)
+{
+	struct slab *slab = slab_at(slabs, id);
+	uint32_t slots = slab_slots(slab_map_class(slab_map_of(slab)));
+
+	tmem_lock_assert_held(&class->lock);
+	atomic_fetch_sub_explicit(&class->free, slots - slab->used,
+				  memory_order_relaxed);
+	if (slab->state < SLAB_BUCKETS) {
+		if (slab->prev != SLAB_NONE)
+			slab_at(slabs, slab->prev)->next = slab->next;
+		else
+			class->head[slab->state] = slab->next;
+		if (slab->next != SLAB_NONE)
+			slab_at(slabs, slab->next)->prev = slab->prev;
+		if (class->head[slab->state] == SLAB_NONE)
+			atomic_fetch_and_explicit(&class->listed,
+						  ~(1u << slab->state),
+						  memory_order_relaxed);
+	}
+	slab->state = SLAB_UNUSED;
+}
+
+/* Slabs ------------------------------------------------------------------- */
+
+uint32_t slab_next(const struct tmem_slabs *slabs, uint32_t id)
+{
+	for (; id < slabs->count; id++) {
+		if (!slab_group_at(slabs, id))
+			id |= SLAB_GROUP - 1;
+		else if (slab_map_of(slab_at(slabs, id)) != 0)
+			return id;
+	}
+	return SLAB_NONE;
+}
+
+int slab_make_group(struct tmem_slabs *slabs, uint32_t id)
+{
+	uint32_t page = id / SLAB_MAP_PAGE;
+	struct slab_group *group;
+
+	tmem_lock_assert_held(&slabs->ids);
+	if (!slabs->map_page[page]) {
+		int r = tmem_arena_take(slabs->arena, TMEM_PART_SLABMAP,
+					(uint64_t)page * SLAB_MAP_PAGE,
+					SLAB_MAP_PAGE);
+
+		if (r < 0)
+			return r;
+		slabs->map_page[page] = 1;
+	}
+	group = tmem_budget_alloc(slabs->arena->budget, sizeof(*group));
+	if (!group)
+		return -ENOMEM;
+	for (unsigned i = 0; i < SLAB_GROUP; i++)
+		group->slab[i].state = SLAB_UNUSED;
+	atomic_fetch_add_explicit(&slabs->private, sizeof(*group),
+				  memory_order_relaxed);
+	atomic_store_explicit(&slabs->group[id / SLAB_GROUP], group,
+			      memory_order_release);
+	return 0;
+}
+
+/* Take the lowest slab that nobody has. */
+static int take_id_locked(struct tmem_slabs *slabs, uint32_t *out)
+{
+	uint32_t id = slabs->lowest;
+
+	tmem_lock_assert_held(&slabs->ids);
+	while (id < slabs->count) {
+		struct slab_group *group = slab_group_at(slabs, id);
+		uint32_t word = id % SLAB_GROUP / 64;
+		uint64_t open;
+		int r;
+
+		if (!group) {
+			r = slab_make_group(slabs, id);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		open = ~group->taken[word] & ~((1ull << id % 64) - 1);
+		if (!open) {
+			id = (id / 64 + 1) * 64;
+			continue;
+		}
+		id = id / 64 * 64 + (uint32_t)__builtin_ctzll(open);
+		if (id >= slabs->count)
+			break;
+		group->taken[word] |= 1ull << id % 64;
+		slabs->lowest = id + 1;
+		*out = id;
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+static int take_id(struct tmem_slabs *slabs, uint32_t *out)
+{
+	int r;
+
+	tmem_lock_acquire(&slabs->ids);
+	r = take_id_locked(slabs, out);
+	tmem_lock_release(&slabs->ids);
+	return r;
+}
+
+static void put_id(struct tmem_slabs *slabs, uint32_t id)
+{
+	struct slab_group *group = slab_group_at(slabs, id);
+
+	tmem_lock_acquire(&slabs->ids);
+	group->taken[id % SLAB_GROUP / 64] &= ~(1ull << id % 64);
+	if (id < slabs->lowest)
+		slabs->lowest = id;
+	tmem_lock_release(&slabs->ids);
+}
+
+static void chain_free(struct slab *slab, uint32_t slots)
+{
+	for (uint32_t i = 0; i + 1 < slots; i++)
+		slab->owner[i] = SLAB_FREE | (i + 1);
+	slab->owner[slots - 1] = SLAB_FREE_LAST;
+	slab->first_free = 0;
+	slab->used = 0;
+}
+
+static size_t owner_bytes(uint32_t slots)
+{
+	return slots * sizeof(uint32_t);
+}
+
+int slab_make_owners(struct tmem_slabs *slabs, struct slab *slab,
+		     uint32_t slots)
+{
+	slab->owner =
+		tmem_budget_alloc(slabs->arena->budget, owner_bytes(slots));
+	if (!slab->owner)
+		return -ENOMEM;
+	chain_free(slab, slots);
+	atomic_fetch_add_explicit(&slabs->private, owner_bytes(slots),
+				  memory_order_relaxed);
+	return 0;
+}
+
+void slab_free_owners(struct tmem_slabs *slabs, struct slab *slab,
+		      uint32_t slots)
+{
+	tmem_budget_free(slabs->arena->budget, slab->owner, owner_bytes(slots));
+	slab->owner = NULL;
+	atomic_fetch_sub_explicit(&slabs->private, owner_bytes(slots),
+				  memory_order_relaxed);
+}
+
+/* Bytes for the slab that has got this id. */
+static int back_slab(struct tmem_slabs *slabs, uint32_t id, unsigned class)
+{
+	struct slab *slab = slab_at(slabs, id);
+	int r = slab_make_owners(slabs, slab, slab_slots(class));
+
+	if (r < 0 || slab->held)
+		return r;
+	r = tmem_arena_take(slabs->arena, TMEM_PART_SLABS,
+			    (uint64_t)id * TMEM_SLAB_SIZE, TMEM_SLAB_SIZE);
+	if (r < 0) {
+		slab_free_owners(slabs, slab, slab_slots(class));
+		return r;
+	}
+	slab->held = true;
+	return 0;
+}
+
+static void set_map(struct tmem_slabs *slabs, uint32_t id, uint8_t map)
+{
+	/* Release: whoever reads the byte after us, in this process or the
+	 * next, finds what went before it. */
+	atomic_store_explicit(&slabs->map[id], map, memory_order_release);
+	atomic_store_explicit(&slab_at(slabs, id)->map, map,
+			      memory_order_relaxed);
+}
+
+/* The class's lock is held throughout, so that threads that find no slot at
+ * once make one slab and not one each. */
+static int new_slab(struct tmem_slabs *slabs, enum tmem_kind kind,
+		    unsigned class, uint32_t *id)
+{
+	int r = take_id(slabs, id);
+
+	if (r < 0)
+		return r;
+	r = back_slab(slabs, *id, class);
+	if (r < 0) {
+		put_id(slabs, *id);
+		return r;
+	}
+	set_map(slabs, *id, slab_map_byte(kind, class));
+	slabs->class[kind][class].slabs++;
+	atomic_fetch_add_explicit(&slabs->bytes[kind], TMEM_SLAB_SIZE,
+				  memory_order_relaxed);
+	return 0;
+}
+
+uint64_t slab_end(struct tmem_slabs *slabs, uint32_t id)
+{
+	struct slab *slab = slab_at(slabs, id);
+	uint8_t map = slab_map_of(slab);
+	bool gone;
+
+	atomic_fetch_sub_explicit(&slabs->bytes[slab_map_kind(map)],
+				  TMEM_SLAB_SIZE, memory_order_relaxed);
+	set_map(slabs, id, 0);
+	slab_free_owners(slabs, slab, slab_slots(slab_map_class(map)));
+	/* Refused, the bytes stay charged until the id is used again. */
+	gone = tmem_arena_give(slabs->arena, TMEM_PART_SLABS,
+			       (uint64_t)id * TMEM_SLAB_SIZE,
+			       TMEM_SLAB_SIZE) == 0;
+	slab->held = !gone;
+	if (gone)
+		atomic_fetch_add_explicit(&slabs->freed, 1,
+					  memory_order_relaxed);
+	put_id(slabs, id);
+	return gone ? TMEM_SLAB_SIZE : 0;
+}
+
+/* Slots ------------------------------------------------------------------- */
+
+static void unkeep(struct tmem_slabs *slabs, struct slab_class *class)
+{
+	class->kept = SLAB_NONE;
+	atomic_fetch_sub_explicit(&slabs->kept, 1, memory_order_relaxed);
+}
+
+/* The slab to take a slot from, unlisted. */
+static int pick_slab(struct tmem_slabs *slabs, enum tmem_kind kind,
+		     unsigned class, bool grow, uint32_t *id)
+{
+	struct slab_class *c = &slabs->class[kind][class];
+	uint32_t listed =
+		atomic_load_explicit(&c->listed, memory_order_relaxed);
+
+	if (listed)
+		*id = c->head[31 - __builtin_clz(listed)];
+	else if (c->kept != SLAB_NONE)
+		*id = c->kept;
+	else
+		return grow ? new_slab(slabs, kind, class, id) : -ENOMEM;
+	if (*id == c->kept)
+		unkeep(slabs, c);
+	slab_unlist(slabs, c, *id);
+	return 0;
+}
+
+static int alloc_in(struct tmem_slabs *slabs, enum tmem_kind kind,
+		    unsigned class, uint32_t owner, bool grow, uint64_t *place)
+{
+	struct slab_class *c = &slabs->class[kind][class];
+	uint32_t id, slot;
+	int r;
+
+	tmem_lock_acquire(&c->lock);
+	r = pick_slab(slabs, kind, class, grow, &id);
+	if (r == 0) {
+		struct slab *slab = slab_at(slabs, id);
+
+		slot = slab->first_free;
+		slab->first_free = (uint16_t)slab->owner[slot];
+		slab->owner[slot] = owner;
+		slab->used++;
+		c->used++;
+		slab_list(slabs, c, id);
+		*place = slab_place(id, class, slot);
+	}
+	tmem_lock_release(&c->lock);
+	return r;
+}
+
+static int alloc_stretched(struct tmem_slabs *slabs, enum tmem_kind kind,
+			   unsigned class, uint32_t owner, uint64_t *place)
+{
+	while (class -- > 0) {
+		/* A peek: what is missed is a slot that came just now. */
+		if (atomic_load_explicit(&slabs->class[kind][class].listed,
+					 memory_order_relaxed) &&
+		    alloc_in(slabs, kind, class, owner, false, place) == 0)
+			return 0;
+	}
+	return -ENOMEM;
+}
+
+int tmem_slab_alloc(struct tmem_slabs *slabs, enum tmem_kind kind,
+		    uint32_t size, uint32_t owner, bool stretch,
+		    uint64_t *place)
+{
+	unsigned class = class_of(size);
+	int r;
+
+	assert(size >= 1 && size <= slab_slot_bytes(0));
+	assert(owner >= 1 && owner < SLAB_FREE);
+	if (tmem_fault(TMEM_FAULT_SLAB))
+		return -ENOMEM;
+	r = alloc_in(slabs, kind, class, owner, true, place);
+	if (r < 0 && tmem_slab_trim(slabs) > 0)
+		r = alloc_in(slabs, kind, class, owner, true, place);
+	if (r < 0 && stretch &&
+	    alloc_stretched(slabs, kind, class, owner, place) == 0)
+		return 0;
+	return r;
+}
+
+/* Whether there is memory to spare for keeping empty slabs. */
+static bool has_room(const struct tmem_slabs *slabs)
+{
+	const struct tmem_budget *budget = slabs->arena->budget;
+	uint64_t limit =
+		atomic_load_explicit(&budget->limit, memory_order_relaxed);
+
+	return atomic_load_explicit(&budget->used, memory_order_relaxed) <
+	       limit - limit / 8;
+}
+
+/* An empty slab is kept, or taken out of its class: then true, and it must be
+ * ended. */
+static bool retire(struct tmem_slabs *slabs, struct slab_class *c, uint32_t id)
+{
+	struct slab *slab = slab_at(slabs, id);
+
+	slab_unlist(slabs, c, id);
+	if (c->kept == SLAB_NONE && has_room(slabs)) {
+		slab->state = SLAB_KEPT;
+		c->kept = id;
+		atomic_fetch_add_explicit(
+			&c->free, slab_slots(slab_map_class(slab_map_of(slab))),
+			memory_order_relaxed);
+		atomic_fetch_add_explicit(&slabs->kept, 1,
+					  memory_order_relaxed);
+		return false;
+	}
+	c->slabs--;
+	return true;
+}
+
+void tmem_slab_free(struct tmem_slabs *slabs, uint64_t place)
+{
+	uint32_t id = slab_id(place), slot;
+	struct slab *slab = slab_at(slabs, id);
+	uint8_t map = slab_map_of(slab);
+	struct slab_class *c = class_at(slabs, map);
+	bool end = false;
+
+	slot = slab_offset(place) / slab_slot_bytes(slab_map_class(map));
+	assert(slab_place(id, slab_map_class(map), slot) == place);
+	tmem_lock_acquire(&c->lock);
+	assert(slab->owner[slot] < SLAB_FREE && "slot freed twice");
+	c->used--;
+	if (slab->state != SLAB_DRAINING)
+		slab_unlist(slabs, c, id);
+	slab->owner[slot] = SLAB_FREE | slab->first_free;
+	slab->first_free = (uint16_t)slot;
+	slab->used--;
+	if (slab->state != SLAB_DRAINING) {
+		slab_list(slabs, c, id);
+		end = slab->used == 0 && retire(slabs, c, id);
+	}
+	tmem_lock_release(&c->lock);
+	if (end)
+		slab_end(slabs, id);
+}
+
+static uint64_t trim_class(struct tmem_slabs *slabs, struct slab_class *c)
+{
+	uint32_t id;
+
+	tmem_lock_acquire(&c->lock);
+	id = c->kept;
+	if (id != SLAB_NONE) {
+		unkeep(slabs, c);
+		slab_unlist(slabs, c, id);
+		c->slabs--;
+	}
+	tmem_lock_release(&c->lock);
+	return id != SLAB_NONE ? slab_end(slabs, id) : 0;
+}
+
+uint64_t tmem_slab_trim(struct tmem_slabs *slabs)
+{
+	uint64_t bytes = 0;
+
+	if (atomic_load_explicit(&slabs->kept, memory_order_relaxed) == 0)
+		return 0;
+	for (unsigned kind = 0; kind < TMEM_KINDS; kind++)
+		for (unsigned i = 0; i < SLAB_CLASSES; i++)
+			bytes += trim_class(slabs, &slabs->class[kind][i]);
+	return bytes;
+}
