@@ -165,8 +165,9 @@ loop_free() {
 #   cgroup_new VAR NAME BYTES
 cgroup_new() {
 	local -n cgroup_out=$1
-	cgroup_out=$(memcg_new "tmem-$2-$$")
+	cgroup_out=$(memcg_path "tmem-$2-$$")
 	cleanup_fn memcg_free "$cgroup_out"
+	memcg_new "$cgroup_out"
 	memcg_limit "$cgroup_out" "$3"
 }
 

@@ -6,9 +6,9 @@
  * With limits, the files after the one that reaches a limit are left out.
  *
  * One thread. A file that cannot be read gets the name of its error in place
- * of the checksum, which then differs from any checksum. The last line of
- * standard error is "files N bytes N seconds S"; with --progress, lines on how
- * far it has come go there before.
+ * of the checksum, which then differs from any checksum. With --summary, one
+ * line "FILES BYTES SECONDS" goes to that file; with --progress, standard error
+ * tells how far it has come.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,8 @@
 #define BUFFER_BYTES (1u << 20)
 
 static const char usage[] =
-	"usage: sumfiles [--bytes N] [--seconds N] [--progress] < NAMES\n";
+	"usage: sumfiles [--bytes N] [--seconds N] [--progress]\n"
+	"                [--summary FILE] < NAMES\n";
 
 /* How far it has come, and where to stop (0: nowhere). */
 struct walk {
@@ -36,6 +37,7 @@ struct walk {
 	uint64_t most_bytes;
 	uint64_t most_seconds;
 	bool progress;
+	const char *summary;
 	XXH3_state_t *hash;
 };
 
@@ -104,23 +106,38 @@ static bool at_limit(const struct walk *walk)
 	       now() - walk->start >= (double)walk->most_seconds;
 }
 
+static int write_summary(const struct walk *walk, double seconds)
+{
+	FILE *file = fopen(walk->summary, "we");
+
+	if (file == NULL) {
+		perror(walk->summary);
+		return EXIT_FAILURE;
+	}
+	fprintf(file, "%" PRIu64 " %" PRIu64 " %.3f\n", walk->files,
+		walk->bytes, seconds);
+	return fclose(file) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 static int sum_all(struct walk *walk)
 {
+	double seconds;
 	char *name = NULL;
 	size_t size = 0;
 
 	walk->start = walk->shown = now();
 	while (!at_limit(walk) && getdelim(&name, &size, '\0', stdin) > 0)
 		sum_file(walk, name);
+	seconds = now() - walk->start;
 	free(name);
+	if (walk->progress && isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
 	if (fflush(stdout) != 0 || ferror(stdin)) {
 		perror("sumfiles");
 		return EXIT_FAILURE;
 	}
-	fprintf(stderr, "%sfiles %" PRIu64 " bytes %" PRIu64 " seconds %.3f\n",
-		walk->progress && isatty(STDERR_FILENO) ? "\r\033[K" : "",
-		walk->files, walk->bytes, now() - walk->start);
-	return EXIT_SUCCESS;
+	return walk->summary != NULL ? write_summary(walk, seconds)
+				     : EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
@@ -129,6 +146,7 @@ int main(int argc, char **argv)
 		{"bytes", required_argument, NULL, 'b'},
 		{"seconds", required_argument, NULL, 's'},
 		{"progress", no_argument, NULL, 'p'},
+		{"summary", required_argument, NULL, 'S'},
 		{NULL, 0, NULL, 0},
 	};
 	struct walk walk = {0};
@@ -144,6 +162,9 @@ int main(int argc, char **argv)
 			break;
 		case 'p':
 			walk.progress = true;
+			break;
+		case 'S':
+			walk.summary = optarg;
 			break;
 		default:
 			fputs(usage, stderr);

@@ -86,22 +86,26 @@ stop_process() {
 	wait_for 10 gone "$1"
 }
 
-# The directory of a new memory cgroup of the version this host has, below the
-# controller's root. Fails when there is no memory controller.
-#   memcg_new NAME
-memcg_new() {
+# Where a memory cgroup of that name is or would be, in the version of the
+# controller that this host has. Fails when it has none.
+#   memcg_path NAME
+memcg_path() {
 	local root
-	if root=$(memcg_root v1); then
-		mkdir "$root/$1" || return 1
-	elif root=$(memcg_root v2); then
-		grep -qw memory "$root/cgroup.subtree_control" ||
-			echo +memory >"$root/cgroup.subtree_control" || return 1
-		mkdir "$root/$1" || return 1
-	else
+	root=$(memcg_root v1) || root=$(memcg_root v2) || {
 		echo "no memory cgroup controller is mounted" >&2
 		return 1
-	fi
+	}
 	echo "$root/$1"
+}
+
+# Make a memory cgroup.
+#   memcg_new CGROUP (of memcg_path)
+memcg_new() {
+	local control=${1%/*}/cgroup.subtree_control
+	if [[ -e $control ]] && ! grep -qw memory "$control"; then
+		echo +memory >"$control" || return 1
+	fi
+	mkdir "$1"
 }
 
 # Where the memory controller of a version is mounted, if it is.
@@ -180,24 +184,23 @@ memcg_free() {
 # that back would need memory just when there is none). Whoever serves swap
 # must never be swapped itself: run the NBD server and this function in a
 # memory cgroup made by memcg_noswap. nbdfuse runs in a session of its own, to
-# outlive its caller, until nbd_device_free.
-#
-# Prints the device. DIR is an empty directory to mount nbdfuse on.
+# outlive its caller, until nbd_device_free. DIR is the function's to use.
 #   nbd_device_new SOCKET EXPORT DIR
 nbd_device_new() {
 	local socket=$1 export=$2 dir=$3 device
+	mkdir -p "$dir/mnt"
 	[[ -e /sys/block/nbd0 ]] || modprobe -q nbd 2>/dev/null || true
 	for device in /sys/block/nbd*; do
 		[[ -e $device && ! -e $device/pid ]] || continue
 		device=/dev/${device##*/}
+		echo "$device" >"$dir/device"
 		# -timeout 0: a slow server must not lose pages.
 		nbd-client -unix "$socket" "$device" -name "$export" \
-			-timeout 0 -block-size 4096 -swap >/dev/null || return 1
-		echo "$device"
-		return 0
+			-timeout 0 -block-size 4096 -swap >/dev/null
+		return
 	done
-	nbdfuse_new "$socket" "$export" "$dir" || return 1
-	losetup --find --show --direct-io=on --sector-size 4096 "$dir/nbd"
+	nbdfuse_new "$socket" "$export" "$dir/mnt" || return 1
+	losetup --find --direct-io=on --sector-size 4096 "$dir/mnt/nbd"
 }
 
 nbdfuse_new() {
@@ -210,31 +213,44 @@ nbdfuse_new() {
 	wait_for 10 mountpoint -q "$3"
 }
 
-# Undo nbd_device_new; the server must still be there. Fine to call again, and
-# for a device that never came to be (DEVICE empty).
-#   nbd_device_free DEVICE DIR
+# The device that nbd_device_new made with DIR; fails if there is none.
+nbd_device_of() {
+	local file
+	cat "$1/device" 2>/dev/null && return 0
+	for file in /sys/block/loop*/loop/backing_file; do
+		if [[ -e $file && $(<"$file") == "$1/mnt/nbd" ]]; then
+			file=${file%/loop/*}
+			echo "/dev/${file##*/}"
+			return 0
+		fi
+	done
+	return 1
+}
+
+# Undo nbd_device_new, from wherever it came to, while the NBD server is still
+# there. Fine to call again.
+#   nbd_device_free DIR
 nbd_device_free() {
-	local device=$1 dir=$2
-	case $device in
-	/dev/nbd*)
-		[[ ! -e /sys/block/${device#/dev/}/pid ]] ||
-			nbd-client -d "$device" >/dev/null
-		;;
-	/dev/loop*)
-		[[ ! -e /sys/block/${device#/dev/}/loop ]] ||
-			losetup --detach "$device"
-		;;
-	esac
-	mountpoint -q "$dir" || return 0
-	wait_for 10 umount "$dir"
+	local device
+	if device=$(nbd_device_of "$1"); then
+		case $device in
+		/dev/nbd*) nbd-client -d "$device" >/dev/null || return 1 ;;
+		/dev/loop*) losetup --detach "$device" || return 1 ;;
+		esac
+		rm -f "$1/device"
+	fi
+	# Not mountpoint(1), which fails on the mount of a dead nbdfuse.
+	grep -qF " $1/mnt " /proc/self/mountinfo || return 0
+	wait_for 10 umount "$1/mnt"
 }
 
 # Swap on a device before all others, telling it which pages are free.
+#   swap_on DEVICE
 swap_on() {
 	mkswap "$1" >/dev/null && swapon --discard --priority 32767 "$1"
 }
 
-# Swap off, if it is on. Fails where memory does not suffice to hold what is
+# Swap off a device, if it is on. Fails where memory does not suffice to hold what is
 # in it; the pages are then still there, and so must their server be.
 swap_off() {
 	swap_is_on "$1" || return 0
