@@ -39,6 +39,8 @@
 
 struct tmem_sessions {
 	struct tmem_store *store;
+	tmem_sessions_joined_fn *joined;
+	void *joined_arg;
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t gone;  /* a session has left the list */
 	struct session *first;
@@ -125,6 +127,9 @@ static int begin(struct session *session)
 	int r, fd;
 
 	r = become_client(session);
+	if (r == 0 && session->all->joined)
+		session->all->joined(session->all->joined_arg, session->name,
+				     session->uid);
 	if (r == 0)
 		r = tmem_ring_server_new(&session->ring);
 	if (r < 0) {
@@ -304,7 +309,7 @@ static void serve_all(struct session *session)
 	int r;
 
 	do {
-		r = tmem_message_receive(session->conn, &message, -1);
+		r = tmem_message_receive_request(session->conn, &message, -1);
 		if (r < 0)
 			break;
 		r = serve(session, message.json);
@@ -423,7 +428,8 @@ int tmem_sessions_attach(struct tmem_sessions *sessions, int conn,
 	return r;
 }
 
-int tmem_sessions_new(struct tmem_store *store, struct tmem_sessions **out)
+int tmem_sessions_new(struct tmem_store *store, tmem_sessions_joined_fn *joined,
+		      void *arg, struct tmem_sessions **out)
 {
 	struct tmem_sessions *sessions = calloc(1, sizeof(*sessions));
 	pthread_condattr_t attr;
@@ -431,6 +437,8 @@ int tmem_sessions_new(struct tmem_store *store, struct tmem_sessions **out)
 	if (!sessions)
 		return -ENOMEM;
 	sessions->store = store;
+	sessions->joined = joined;
+	sessions->joined_arg = arg;
 	pthread_mutex_init(&sessions->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -16,8 +16,13 @@
 
 struct tmem_sessions;
 
-/** Returns 0 or -ENOMEM. */
-int tmem_sessions_new(struct tmem_store *store, struct tmem_sessions **out);
+/** Called from a session's thread when it has become a client, before that
+ * client hears of it. */
+typedef void tmem_sessions_joined_fn(void *arg, const char *name, uid_t uid);
+
+/** Returns 0 or -ENOMEM. joined may be NULL. */
+int tmem_sessions_new(struct tmem_store *store, tmem_sessions_joined_fn *joined,
+		      void *arg, struct tmem_sessions **out);
 
 /** End all sessions (their clients get -ENOTCONN from then on) and wait for
  * their threads. NULL is fine. Always returns NULL. */
