@@ -4,10 +4,11 @@
  *
  * One worker at a time is the leader: it waits for the bell, at first spinning
  * and then asleep. A short request it carries out itself and goes on leading,
- * since waking another thread costs as much as the request. Before a long one,
- * when the client lately had several calls under way, it lets another worker
- * lead (slots are taken lowest first, so a slot above 0 says that the client
- * called from several threads).
+ * since waking another thread costs as much as the request. Before a longer
+ * one, when the client lately had several calls under way, it lets another
+ * worker lead (slots are taken lowest first, so a slot above 0 says that the
+ * client called from several threads); before one that may take very long, the
+ * flush of an object or of many pages, it always does.
  *
  *   follow -> lead: spin -> (sleep) -> take a slot -> serve -> spin ...
  *                                                 \-> follow, serve, follow
@@ -19,8 +20,8 @@
  *    the same bytes each time;
  *  - a get is written straight into the ring, which spares a copy: no codec
  *    decides anything by what it has written, and the bytes are the client's;
- *  - which slots were served, which pools are open and whether to stop is in
- *    private memory. A bell that lies costs a check of a request. Sleeping on
+ *  - which slots are being served, which pools are open and whether to stop is
+ *    in private memory. A bell that lies costs a look at a slot. Sleeping on
  *    the bell is safe from lost wake-ups only if the client plays by the
  *    rules; whoever stops a worker wakes it until it is gone.
  *
@@ -49,9 +50,11 @@
 /* Requests for which one slot above 0 counts as calls from several threads. */
 #define CROWD 64u
 
-/* A get of this many pages is long; puts always are. */
+/* A get or flush of this many pages is long; puts always are. */
 #define LONG_GET   8u
 #define LONG_FLUSH 64u
+/* A flush of more than this many may be very long. */
+#define HUGE_FLUSH 65536u
 
 struct worker {
 	struct tmem_ring_server *server;
@@ -68,6 +71,9 @@ struct tmem_ring_server {
 	_Atomic(unsigned) running;
 	struct worker *worker;
 	unsigned workers;
+
+	/* Slots that are served by workers that do not lead. */
+	_Atomic(uint32_t) busy;
 
 	/* Held by the worker that leads; guards the three below. */
 	pthread_mutex_t leader;
@@ -139,6 +145,7 @@ static int take_slot(struct tmem_ring_server *server)
 	_Atomic(uint32_t) *bell = &server->ring->header.bell;
 	uint32_t bits = atomic_load(bell) & TMEM_RING_SLOT_BITS;
 	uint32_t after = bits & ~((2u << server->last) - 1);
+	uint32_t state;
 	unsigned slot;
 
 	if (!bits)
@@ -147,6 +154,13 @@ static int take_slot(struct tmem_ring_server *server)
 	/* Acquires what the client wrote before it set the bit. */
 	atomic_fetch_and(bell, ~(1u << slot | TMEM_RING_ASLEEP));
 	server->last = slot;
+	/* A client that plays by the rules rings for a slot once, and not
+	 * before the last reply in it. */
+	if (atomic_load(&server->busy) & 1u << slot)
+		return -1;
+	state = atomic_load(&server->ring->slot[slot].state);
+	if (state != TMEM_RING_REQUEST && state != TMEM_RING_SLEEPING)
+		return -1;
 	if (slot > 0)
 		server->crowd = CROWD;
 	else if (server->crowd > 0)
@@ -227,22 +241,26 @@ static void serve(struct tmem_ring_server *server, unsigned i,
 	if (r >= 0 && paged && work->request.count > 1)
 		memcpy(slot->outcome, work->outcome, work->request.count);
 	slot->result = r;
+	atomic_fetch_and(&server->busy, ~(1u << i));
 	/* Releases the reply. */
 	if (atomic_exchange(&slot->state, TMEM_RING_DONE) == TMEM_RING_SLEEPING)
 		tmem_ring_wake(&slot->state, 1);
 }
 
 /* Whether a request is worth a change of the leader. */
-static bool is_long(const struct tmem_ring_request *request)
+static bool is_long(const struct tmem_ring_server *server,
+		    const struct tmem_ring_request *request)
 {
 	switch (request->op) {
 	case TMEM_RING_PUT:
-	case TMEM_RING_FLUSH_OBJECT:
-		return true;
+		return server->crowd > 0;
 	case TMEM_RING_GET:
-		return request->count >= LONG_GET;
+		return server->crowd > 0 && request->count >= LONG_GET;
+	case TMEM_RING_FLUSH:
+		return request->count >= HUGE_FLUSH ||
+		       (server->crowd > 0 && request->count >= LONG_FLUSH);
 	default:
-		return request->count >= LONG_FLUSH;
+		return true;
 	}
 }
 
@@ -264,10 +282,11 @@ static void *run_worker(void *arg)
 		/* From here on the compiler, too, must take the ring for
 		 * changed, and cannot read the request there again. */
 		atomic_signal_fence(memory_order_seq_cst);
-		if (server->crowd == 0 || !is_long(&work->request)) {
+		if (!is_long(server, &work->request)) {
 			serve(server, (unsigned)slot, work);
 			continue;
 		}
+		atomic_fetch_or(&server->busy, 1u << slot);
 		pthread_mutex_unlock(&server->leader);
 		serve(server, (unsigned)slot, work);
 		pthread_mutex_lock(&server->leader);
