@@ -141,7 +141,7 @@ part_lint() {
 	local -a scripts pages
 	mapfile -t scripts < <(find "$top" -path "$top/build*" -prune -o \
 		-name '*.sh' -print -o -path "$top/.ci/run" -print)
-	check "lint: shellcheck" shellcheck -x -s bash -e SC1091 "${scripts[@]}"
+	check "lint: shellcheck" shellcheck -s bash "${scripts[@]}"
 	mapfile -t pages < <(find "$top" -path '*/man/*.[1-9]')
 	local page
 	for page in "${pages[@]}"; do

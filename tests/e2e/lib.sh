@@ -244,15 +244,19 @@ drop_caches() {
 	echo 3 >/proc/sys/vm/drop_caches
 }
 
-# Names, kinds, modes, owners, sizes, times, link targets and contents of a
+# Checksums of a tree's files, by their names within it.
+#   sum_tree DIRECTORY
+sum_tree() {
+	(cd "$1" && find . -type f -print0 | sort -z | sumfiles)
+}
+
+# Names, kinds, modes, owners, sizes, times, link targets and checksums of a
 # tree, as text that two equal trees share.
+#   tree_digest DIRECTORY
 tree_digest() {
-	(
-		cd "$1"
-		find . -printf '%p %y %m %U:%G %s %T@ %l\n' |
-			awk '$2 == "d" { $5 = "-" } { print }' | sort
-		find . -type f -print0 | sort -z | xargs -0 -r sha256sum
-	)
+	(cd "$1" && find . -printf '%p %y %m %U:%G %s %T@ %l\n' |
+		awk '$2 == "d" { $5 = "-" } { print }' | sort)
+	sum_tree "$1"
 }
 
 # Fail unless two trees are equal in all that tree_digest shows.
@@ -262,4 +266,40 @@ same_tree() {
 	tree_digest "$2" >"$tmp/tree.b"
 	diff -u "$tmp/tree.a" "$tmp/tree.b" >"$tmp/tree.diff" ||
 		fail "$1 and $2 differ: $(head -n 20 "$tmp/tree.diff")"
+}
+
+# A kernel's source tree, to be left as it is: Debian's linux-source-6.1,
+# unpacked once into the cache folder, in the variable VAR.
+#   kernel_source VAR
+kernel_source() {
+	local -n source_out=$1
+	local cache=${TMEM_TEST_CACHE:-$TMEM_BUILD/cache}
+	local archive=/usr/src/linux-source-6.1.tar.xz
+	requires test -r "$archive"
+	mkdir -p "$cache"
+	source_out=$cache/linux-source-6.1
+	(
+		flock 9
+		[[ ! -e $source_out.complete ]] || exit 0
+		rm -rf "$source_out"
+		tar -C "$cache" -xf "$archive"
+		touch "$source_out.complete"
+	) 9>"$cache/lock"
+}
+
+# A copy of a tree that may be changed.
+#   copy_tree FROM TO
+copy_tree() {
+	cp -a --reflink=auto "$1" "$2"
+}
+
+# Wait until the store has nothing left to do: puts that follow a read which
+# has been answered, and work in the background.
+store_settled() {
+	local before='' now
+	while now=$(stat_of '.host | "\(.puts) \(.used)"') &&
+		[[ $now != "$before" ]]; do
+		before=$now
+		sleep 1
+	done
 }
