@@ -12,16 +12,17 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <tmem/types.h>
-#include "lock.h"
 
 /** A page that compresses to more than this is held raw. */
 #define TMEM_CODEC_MOST 3712u
 
 struct tmem_codecs; /* the workspaces of one store */
 
+/** Returns 0 or -ENOMEM. */
 int tmem_codecs_new(struct tmem_codecs **out);
+/** NULL is fine. Always returns NULL. */
 struct tmem_codecs *tmem_codecs_free(struct tmem_codecs *codecs);
-/** Private memory they hold, bytes. */
+/** Private memory they hold, bytes: charged by their owner. */
 uint64_t tmem_codecs_private(const struct tmem_codecs *codecs);
 
 /**
@@ -39,11 +40,12 @@ size_t tmem_codec_compress(struct tmem_codecs *codecs, enum tmem_codec codec,
 int tmem_codec_decompress(struct tmem_codecs *codecs, enum tmem_codec codec,
 			  const void *in, size_t size, void *page);
 
-/** "lz4" and so on; NULL-terminated for unknown numbers: "?". */
+/** "lz4" and so on; "?" for numbers that are no codec. */
 const char *tmem_codec_name(enum tmem_codec codec);
 
-/** Whether all 64-bit words of a page are equal; *word gets the value. */
+/** Whether all 64-bit words of a page are equal; then *word is set to it. */
 bool tmem_page_is_fill(const void *page, uint64_t *word);
+/** Set all 64-bit words of a page. */
 void tmem_page_fill(void *page, uint64_t word);
 
 #endif
