@@ -401,8 +401,11 @@ print_table() {
 	local in_before out_before in out
 	read -r _ _ _ cold_requests cold_kib <"$run/cold"
 	read -r _ _ _ warm_requests warm_kib <"$run/warm"
-	printf '\n%-28s %9s %11s %9s %12s\n' "$directory" time speed \
-		requests "from disk"
+	local files bytes
+	read -r files bytes _ <"$run/lower"
+	printf '\n%d files, %d MiB, below %s:\n' "$files" $((bytes >> 20)) \
+		"$directory"
+	printf '%-28s %9s %11s %9s %12s\n' "" time speed requests "from disk"
 	row_read "lower files, no tmem" lower
 	row_read "tmemfs, cold" cold
 	row_read "tmemfs, warm" warm
@@ -412,8 +415,9 @@ print_table() {
 	row_held "held for tmemfs" "$run/held"
 	[[ -e $run/moved ]] || return 0
 	read -r in_before out_before in out <"$run/moved"
-	printf '\n%-28s %9s %11s %22s\n' \
-		"$swap_mib MiB in a $cgroup_mib MiB cgroup" time speed swapped
+	printf '\n%d MiB of memory in a memory cgroup of %d MiB:\n' \
+		"$swap_mib" "$cgroup_mib"
+	printf '%-28s %9s %11s %22s\n' "" time speed swapped
 	row_program "written" fill "$((out - out_before)) MiB out"
 	row_program "read back and checked" check "$((in - in_before)) MiB in"
 	row_held "held for tmem-nbd" "$run/swapped"

@@ -65,7 +65,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 # Not /tmp, which may be a tmpfs: too small, and unlike a disk.
-tmp=$(mktemp -d "${TMPDIR:-/var/tmp}/tmem-$test_name.XXXXXX")
+tmp=$(mktemp -d "${TMPDIR:-/var/tmp}/tmem-test-$test_name.XXXXXX")
 cleanup_fn rm -rf --one-file-system "$tmp"
 
 fail() {
