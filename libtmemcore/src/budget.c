@@ -29,6 +29,7 @@ void tmem_budget_init(struct tmem_budget *budget, uint64_t limit)
 	atomic_init(&budget->limit, limit);
 	atomic_init(&budget->used, 0);
 	atomic_init(&budget->peak, 0);
+	atomic_init(&budget->private, 0);
 }
 
 bool tmem_budget_try_charge(struct tmem_budget *budget, uint64_t bytes)
@@ -65,6 +66,13 @@ void tmem_budget_uncharge(struct tmem_budget *budget, uint64_t bytes)
 	(void)used;
 }
 
+void tmem_budget_charge_private(struct tmem_budget *budget, uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&budget->private, bytes,
+				  memory_order_relaxed);
+	tmem_budget_charge(budget, bytes);
+}
+
 uint64_t tmem_budget_excess(const struct tmem_budget *budget)
 {
 	uint64_t limit =
@@ -84,6 +92,9 @@ void *tmem_budget_alloc(struct tmem_budget *budget, size_t bytes)
 	ptr = tmem_fault(TMEM_FAULT_MALLOC) ? NULL : calloc(1, bytes);
 	if (!ptr)
 		tmem_budget_uncharge(budget, bytes + MALLOC_HEAD);
+	else
+		atomic_fetch_add_explicit(&budget->private, bytes + MALLOC_HEAD,
+					  memory_order_relaxed);
 	return ptr;
 }
 
@@ -92,5 +103,7 @@ void tmem_budget_free(struct tmem_budget *budget, void *ptr, size_t bytes)
 	if (!ptr)
 		return;
 	free(ptr);
+	atomic_fetch_sub_explicit(&budget->private, bytes + MALLOC_HEAD,
+				  memory_order_relaxed);
 	tmem_budget_uncharge(budget, bytes + MALLOC_HEAD);
 }

@@ -15,6 +15,7 @@ struct tmem_budget {
 	_Atomic(uint64_t) limit;
 	_Atomic(uint64_t) used;
 	_Atomic(uint64_t) peak;
+	_Atomic(uint64_t) private; /* of used: not in the arena */
 };
 
 void tmem_budget_init(struct tmem_budget *budget, uint64_t limit);
@@ -23,6 +24,8 @@ bool tmem_budget_try_charge(struct tmem_budget *budget, uint64_t bytes);
 /** Charge what cannot be refused (a hash table that must grow). */
 void tmem_budget_charge(struct tmem_budget *budget, uint64_t bytes);
 void tmem_budget_uncharge(struct tmem_budget *budget, uint64_t bytes);
+/** Charge private memory that somebody else has allocated. */
+void tmem_budget_charge_private(struct tmem_budget *budget, uint64_t bytes);
 /** Bytes above the limit, or 0. */
 uint64_t tmem_budget_excess(const struct tmem_budget *budget);
 

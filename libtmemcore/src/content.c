@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Content records (content.h). The order of stores is what makes a content
+ * survive or vanish whole when the process dies:
+ *
+ *   new:   slot taken -> bytes -> meta -> word            (then a leaf)
+ *   free:  (no leaf) -> word = 0 -> slot free -> id free
+ *   move:  new slot taken -> bytes -> word -> old slot free
+ */
+#include "content.h"
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+/* How often a move tries for the exclusive pin before it leaves a content that
+ * is being read where it is. */
+#define MOVE_TRIES 64
+
+int tmem_contents_init(struct tmem_contents *contents, struct tmem_arena *arena,
+		       struct tmem_slabs *slabs, struct tmem_codecs *codecs,
+		       unsigned hash_bits)
+{
+	static const enum tmem_arena_part part[] = {TMEM_PART_WORDS,
+						    TMEM_PART_METAS};
+	static const uint32_t record[] = {sizeof(tmem_word),
+					  sizeof(struct tmem_meta)};
+	int r;
+
+	memset(contents, 0, sizeof(*contents));
+	contents->slabs = slabs;
+	contents->codecs = codecs;
+	r = tmem_table_init(&contents->table, arena, 2, part, record);
+	if (r < 0)
+		return r;
+	r = tmem_dedup_init(&contents->dedup, arena->budget, hash_bits);
+	if (r < 0)
+		tmem_table_deinit(&contents->table);
+	return r;
+}
+
+void tmem_contents_deinit(struct tmem_contents *contents)
+{
+	tmem_dedup_deinit(&contents->dedup);
+	tmem_table_deinit(&contents->table);
+}
+
+int tmem_content_new(struct tmem_contents *contents,
+		     const struct tmem_content_spec *spec, uint32_t *id)
+{
+	struct tmem_content_word w = {
+		.size = spec->size,
+		.codec = spec->codec,
+		.kind = spec->kind,
+		.domain = spec->domain,
+	};
+	struct tmem_meta *meta;
+	uint32_t new;
+	int r;
+
+	r = tmem_table_alloc(&contents->table, &new);
+	if (r < 0)
+		return r;
+	meta = tmem_content_meta(contents, new);
+	if (spec->codec == TMEM_CODEC_FILL) {
+		meta->hash = (uint32_t)spec->fill;
+		meta->chain = (uint32_t)(spec->fill >> 32);
+	} else {
+		r = tmem_slab_alloc(contents->slabs, spec->kind, spec->size,
+				    new, spec->stretch, &w.place);
+		if (r < 0) {
+			tmem_table_free(&contents->table, new);
+			return r;
+		}
+		memcpy(tmem_slab_at(contents->slabs, w.place), spec->bytes,
+		       spec->size);
+		meta->hash = spec->hash;
+		meta->chain = 0;
+	}
+	if (spec->codec == TMEM_CODEC_RAW)
+		atomic_fetch_add_explicit(&contents->raw, 1,
+					  memory_order_relaxed);
+	/* Compaction may look at a record that is not complete yet: it sees
+	 * no references, or a word that does not name the place it asks for. */
+	atomic_store_explicit(&meta->refs, 1, memory_order_release);
+	atomic_store_explicit(tmem_content_word(contents, new),
+			      tmem_word_pack(w), memory_order_release);
+	if (spec->domain != TMEM_DOMAIN_NONE)
+		tmem_dedup_add(contents, new);
+	*id = new;
+	return 0;
+}
+
+/* Nobody names, reads or finds it any more. */
+static void content_free(struct tmem_contents *contents, uint32_t id)
+{
+	struct tmem_content_word w = tmem_content_load(contents, id);
+
+	atomic_store_explicit(tmem_content_word(contents, id), 0,
+			      memory_order_release);
+	if (w.codec == TMEM_CODEC_RAW)
+		atomic_fetch_sub_explicit(&contents->raw, 1,
+					  memory_order_relaxed);
+	if (w.codec != TMEM_CODEC_FILL)
+		tmem_slab_free(contents->slabs, w.place);
+	tmem_table_free(&contents->table, id);
+}
+
+/* Take a reference or pins off. */
+static void put_down(struct tmem_contents *contents, uint32_t id, uint32_t what)
+{
+	_Atomic(uint32_t) *refs = &tmem_content_meta(contents, id)->refs;
+	uint32_t old = atomic_load_explicit(refs, memory_order_acquire);
+	bool last;
+
+	/* Release: what this thread did with the content is done before
+	 * whoever frees it goes on. Acquire: who frees it sees all of it. */
+	while (old != what)
+		if (atomic_compare_exchange_weak_explicit(
+			    refs, &old, old - what, memory_order_release,
+			    memory_order_acquire))
+			return;
+	if (tmem_content_load(contents, id).domain != TMEM_DOMAIN_NONE)
+		last = tmem_dedup_put_down(contents, id, what);
+	else
+		last = atomic_fetch_sub_explicit(refs, what,
+						 memory_order_acq_rel) == what;
+	if (last)
+		content_free(contents, id);
+}
+
+bool tmem_content_try_pin(struct tmem_contents *contents, uint32_t id)
+{
+	_Atomic(uint32_t) *refs = &tmem_content_meta(contents, id)->refs;
+	uint32_t old = atomic_load_explicit(refs, memory_order_relaxed);
+
+	do {
+		/* One more would be the exclusive pin. */
+		if ((old & TMEM_PINS_MASK) >= TMEM_PINS_MASK - TMEM_PIN_ONE)
+			return false;
+		/* Acquire: see the word that a move has just stored. */
+	} while (!atomic_compare_exchange_weak_explicit(
+		refs, &old, old + TMEM_PIN_ONE, memory_order_acquire,
+		memory_order_relaxed));
+	return true;
+}
+
+void tmem_content_pin(struct tmem_contents *contents, uint32_t id)
+{
+	while (!tmem_content_try_pin(contents, id))
+		sched_yield();
+}
+
+void tmem_content_unpin(struct tmem_contents *contents, uint32_t id)
+{
+	put_down(contents, id, TMEM_PIN_ONE);
+}
+
+bool tmem_content_keep(struct tmem_contents *contents, uint32_t id)
+{
+	_Atomic(uint32_t) *refs = &tmem_content_meta(contents, id)->refs;
+	uint32_t old = atomic_load_explicit(refs, memory_order_relaxed);
+
+	do {
+		if ((old & TMEM_REFS_MAX) == TMEM_REFS_MAX)
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(
+		refs, &old, old - TMEM_PIN_ONE + 1, memory_order_release,
+		memory_order_relaxed));
+	return true;
+}
+
+void tmem_content_drop(struct tmem_contents *contents, uint32_t id)
+{
+	put_down(contents, id, 1);
+}
+
+int tmem_content_read(struct tmem_contents *contents, uint32_t id, void *page)
+{
+	struct tmem_content_word w = tmem_content_load(contents, id);
+	int r;
+
+	if (w.codec == TMEM_CODEC_FILL) {
+		tmem_page_fill(page,
+			       tmem_meta_fill(tmem_content_meta(contents, id)));
+		return 0;
+	}
+	r = tmem_codec_decompress(contents->codecs, w.codec,
+				  tmem_slab_at(contents->slabs, w.place),
+				  w.size, page);
+	if (r < 0)
+		atomic_fetch_add_explicit(&contents->decode_errors, 1,
+					  memory_order_relaxed);
+	return r;
+}
+
+/* Pin a content that may be gone, for nobody else to read meanwhile. The
+ * table's lock keeps its record in memory while this looks. */
+static bool pin_exclusive(struct tmem_contents *contents, uint32_t id)
+{
+	bool pinned = false;
+
+	for (int i = 0; i < MOVE_TRIES && !pinned; i++) {
+		bool gone = true;
+
+		tmem_lock_acquire(&contents->table.lock);
+		if (tmem_table_backed(&contents->table, id)) {
+			_Atomic(uint32_t) *refs =
+				&tmem_content_meta(contents, id)->refs;
+			uint32_t old = atomic_load_explicit(
+				refs, memory_order_relaxed);
+
+			gone = old == 0;
+			/* Acquire: the last reader is done. */
+			pinned = old && !(old & TMEM_PINS_MASK) &&
+				 atomic_compare_exchange_strong_explicit(
+					 refs, &old, old | TMEM_PINS_MASK,
+					 memory_order_acquire,
+					 memory_order_relaxed);
+		}
+		tmem_lock_release(&contents->table.lock);
+		if (gone)
+			break;
+		if (!pinned)
+			sched_yield();
+	}
+	return pinned;
+}
+
+int tmem_content_move(void *ctx, uint32_t id, uint64_t place)
+{
+	struct tmem_contents *contents = ctx;
+	struct tmem_content_word w;
+	uint64_t old_place;
+	int r = -EAGAIN;
+
+	if (!pin_exclusive(contents, id))
+		return -EAGAIN;
+	/* It may be another content by now, elsewhere or not complete. */
+	w = tmem_content_load(contents, id);
+	if ((unsigned)w.codec < TMEM_CODEC_RAW || w.place != place)
+		goto out;
+	old_place = w.place;
+	r = tmem_slab_alloc(contents->slabs, w.kind, w.size, id, true,
+			    &w.place);
+	if (r < 0)
+		goto out;
+	memcpy(tmem_slab_at(contents->slabs, w.place),
+	       tmem_slab_at(contents->slabs, old_place), w.size);
+	atomic_store_explicit(tmem_content_word(contents, id),
+			      tmem_word_pack(w), memory_order_release);
+	tmem_slab_free(contents->slabs, old_place);
+	atomic_fetch_add_explicit(&contents->compactions, 1,
+				  memory_order_relaxed);
+out:
+	put_down(contents, id, TMEM_PINS_MASK);
+	return r;
+}

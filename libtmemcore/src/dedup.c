@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The dedup table (dedup.h). A put's way through it:
+ *
+ *   hash -> part lock: pin up to TMEM_DEDUP_TRIES contents with this hash,
+ *   domain and kind -> no lock: read and compare -> pin becomes a reference
+ *
+ * Two puts of one new page at the same time may both find nothing and make two
+ * equal contents. Both are in the table; later puts share the newer.
+ */
+#include "dedup.h"
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <xxh_x86dispatch.h> /* takes XXH3_64bits over: picks AVX2 and so on */
+#else
+#include <xxhash.h>
+#endif
+#include "content.h"
+
+#define BUCKETS_MIN 16u
+
+static uint32_t fold(uint64_t hash)
+{
+	return (uint32_t)(hash ^ hash >> 32);
+}
+
+static uint64_t mix(uint64_t x)
+{
+	x *= UINT64_C(0x9e3779b97f4a7c15);
+	return x ^ x >> 29;
+}
+
+/* Other kinds and domains are other pages: tell them apart early. */
+static uint64_t salt(enum tmem_kind kind, uint32_t domain)
+{
+	return mix((uint64_t)domain << 1 | kind);
+}
+
+static struct tmem_dedup_part *part_of(struct tmem_dedup_table *dedup,
+				       uint32_t hash)
+{
+	return &dedup->part[hash % TMEM_DEDUP_PARTS];
+}
+
+static uint32_t *bucket_of(struct tmem_dedup_part *part, uint32_t hash)
+{
+	return &part->bucket[hash / TMEM_DEDUP_PARTS & (part->buckets - 1)];
+}
+
+static uint32_t fill_hash(uint64_t fill, enum tmem_kind kind, uint32_t domain)
+{
+	return fold(mix(fill + salt(kind, domain)));
+}
+
+static uint32_t *fill_slot(struct tmem_dedup_part *part, uint32_t hash)
+{
+	return &part->fill[hash / TMEM_DEDUP_PARTS % TMEM_DEDUP_FILLS];
+}
+
+int tmem_dedup_init(struct tmem_dedup_table *dedup, struct tmem_budget *budget,
+		    unsigned hash_bits)
+{
+	int r = 0;
+
+	memset(dedup, 0, sizeof(*dedup));
+	dedup->budget = budget;
+	dedup->hash_mask = hash_bits && hash_bits < 64
+				   ? (UINT64_C(1) << hash_bits) - 1
+				   : UINT64_MAX;
+	for (unsigned i = 0; i < TMEM_DEDUP_PARTS && r == 0; i++) {
+		struct tmem_dedup_part *part = &dedup->part[i];
+
+		r = tmem_lock_init(&part->lock, TMEM_LOCK_DEDUP);
+		if (r < 0)
+			break;
+		part->bucket = tmem_budget_alloc(
+			budget, BUCKETS_MIN * sizeof(*part->bucket));
+		if (!part->bucket) {
+			tmem_lock_deinit(&part->lock);
+			r = -ENOMEM;
+			break;
+		}
+		part->buckets = BUCKETS_MIN;
+	}
+	if (r < 0)
+		tmem_dedup_deinit(dedup);
+	return r;
+}
+
+void tmem_dedup_deinit(struct tmem_dedup_table *dedup)
+{
+	for (unsigned i = 0; i < TMEM_DEDUP_PARTS; i++) {
+		struct tmem_dedup_part *part = &dedup->part[i];
+
+		if (!part->bucket)
+			break;
+		tmem_budget_free(dedup->budget, part->bucket,
+				 part->buckets * sizeof(*part->bucket));
+		part->bucket = NULL;
+		tmem_lock_deinit(&part->lock);
+	}
+}
+
+uint32_t tmem_dedup_hash(const struct tmem_dedup_table *dedup, const void *page,
+			 enum tmem_kind kind, uint32_t domain)
+{
+	uint64_t hash = XXH3_64bits(page, TMEM_PAGE_SIZE) ^ salt(kind, domain);
+
+	return fold(hash & dedup->hash_mask);
+}
+
+static bool is_page(struct tmem_contents *contents, uint32_t id,
+		    const void *page)
+{
+	struct tmem_content_word w = tmem_content_load(contents, id);
+	_Alignas(64) uint8_t bytes[TMEM_PAGE_SIZE];
+
+	if (w.codec == TMEM_CODEC_RAW)
+		return !memcmp(tmem_slab_at(contents->slabs, w.place), page,
+			       TMEM_PAGE_SIZE);
+	return tmem_content_read(contents, id, bytes) == 0 &&
+	       !memcmp(bytes, page, TMEM_PAGE_SIZE);
+}
+
+/* Pin the contents that may equal a page. */
+static unsigned nominate(struct tmem_contents *contents, uint32_t hash,
+			 enum tmem_kind kind, uint32_t domain,
+			 uint32_t ids[static TMEM_DEDUP_TRIES])
+{
+	struct tmem_dedup_part *part = part_of(&contents->dedup, hash);
+	unsigned count = 0;
+	uint32_t id;
+
+	tmem_lock_acquire(&part->lock);
+	for (id = *bucket_of(part, hash); id && count < TMEM_DEDUP_TRIES;
+	     id = tmem_content_meta(contents, id)->chain) {
+		struct tmem_content_word w;
+
+		if (tmem_content_meta(contents, id)->hash != hash ||
+		    tmem_content_refs(contents, id) == TMEM_REFS_MAX)
+			continue;
+		w = tmem_content_load(contents, id);
+		if (w.kind != kind || w.domain != domain)
+			continue;
+		if (tmem_content_try_pin(contents, id))
+			ids[count++] = id;
+	}
+	tmem_lock_release(&part->lock);
+	return count;
+}
+
+uint32_t tmem_dedup_find(struct tmem_contents *contents, const void *page,
+			 uint32_t hash, enum tmem_kind kind, uint32_t domain)
+{
+	uint32_t ids[TMEM_DEDUP_TRIES];
+	unsigned count = nominate(contents, hash, kind, domain, ids);
+	uint32_t found = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (!found) {
+			if (!is_page(contents, ids[i], page))
+				atomic_fetch_add_explicit(
+					&contents->dedup.mismatches, 1,
+					memory_order_relaxed);
+			else if (tmem_content_keep(contents, ids[i]))
+				found = ids[i];
+		}
+		if (found != ids[i])
+			tmem_content_unpin(contents, ids[i]);
+	}
+	return found;
+}
+
+uint32_t tmem_dedup_find_fill(struct tmem_contents *contents, uint64_t fill,
+			      enum tmem_kind kind, uint32_t domain)
+{
+	uint32_t hash = fill_hash(fill, kind, domain);
+	struct tmem_dedup_part *part = part_of(&contents->dedup, hash);
+	uint32_t id;
+
+	tmem_lock_acquire(&part->lock);
+	id = *fill_slot(part, hash);
+	if (id) {
+		struct tmem_content_word w = tmem_content_load(contents, id);
+
+		if (w.kind != kind || w.domain != domain ||
+		    tmem_meta_fill(tmem_content_meta(contents, id)) != fill ||
+		    !tmem_content_try_pin(contents, id))
+			id = 0;
+	}
+	tmem_lock_release(&part->lock);
+	if (id && !tmem_content_keep(contents, id)) {
+		tmem_content_unpin(contents, id);
+		id = 0;
+	}
+	return id;
+}
+
+/* Change the number of buckets. Without memory the chains just get longer. */
+static void resize(struct tmem_contents *contents, struct tmem_dedup_part *part,
+		   uint32_t buckets)
+{
+	struct tmem_budget *budget = contents->dedup.budget;
+	uint32_t old = part->buckets, *old_bucket = part->bucket;
+	uint32_t *bucket = tmem_budget_alloc(budget, buckets * sizeof(*bucket));
+
+	if (!bucket)
+		return;
+	part->bucket = bucket;
+	part->buckets = buckets;
+	for (uint32_t i = 0; i < old; i++) {
+		for (uint32_t id = old_bucket[i], next; id; id = next) {
+			struct tmem_meta *meta =
+				tmem_content_meta(contents, id);
+			uint32_t *head = bucket_of(part, meta->hash);
+
+			next = meta->chain;
+			meta->chain = *head;
+			*head = id;
+		}
+	}
+	tmem_budget_free(budget, old_bucket, old * sizeof(*old_bucket));
+}
+
+void tmem_dedup_add(struct tmem_contents *contents, uint32_t id)
+{
+	struct tmem_content_word w = tmem_content_load(contents, id);
+	struct tmem_meta *meta = tmem_content_meta(contents, id);
+	bool fill = w.codec == TMEM_CODEC_FILL;
+	uint32_t hash = fill ? fill_hash(tmem_meta_fill(meta), w.kind, w.domain)
+			     : meta->hash;
+	struct tmem_dedup_part *part = part_of(&contents->dedup, hash);
+
+	tmem_lock_acquire(&part->lock);
+	if (fill) {
+		*fill_slot(part, hash) = id;
+	} else {
+		uint32_t *head;
+
+		if (part->count >= part->buckets)
+			resize(contents, part, 2 * part->buckets);
+		head = bucket_of(part, hash);
+		meta->chain = *head;
+		*head = id;
+		part->count++;
+	}
+	tmem_lock_release(&part->lock);
+}
+
+static void unchain(struct tmem_contents *contents,
+		    struct tmem_dedup_part *part, uint32_t id)
+{
+	struct tmem_meta *meta = tmem_content_meta(contents, id);
+	uint32_t *link = bucket_of(part, meta->hash);
+
+	while (*link != id) {
+		assert(*link && "content missing from the dedup table");
+		link = &tmem_content_meta(contents, *link)->chain;
+	}
+	*link = meta->chain;
+	part->count--;
+	if (part->buckets > BUCKETS_MIN && part->count < part->buckets / 8)
+		resize(contents, part, part->buckets / 2);
+}
+
+bool tmem_dedup_put_down(struct tmem_contents *contents, uint32_t id,
+			 uint32_t what)
+{
+	struct tmem_content_word w = tmem_content_load(contents, id);
+	struct tmem_meta *meta = tmem_content_meta(contents, id);
+	bool fill = w.codec == TMEM_CODEC_FILL;
+	uint32_t hash = fill ? fill_hash(tmem_meta_fill(meta), w.kind, w.domain)
+			     : meta->hash;
+	struct tmem_dedup_part *part = part_of(&contents->dedup, hash);
+	bool last;
+
+	tmem_lock_acquire(&part->lock);
+	/* Acquire: others' use of the content is over before it is freed. */
+	last = atomic_fetch_sub_explicit(&meta->refs, what,
+					 memory_order_acq_rel) == what;
+	if (last && fill) {
+		if (*fill_slot(part, hash) == id)
+			*fill_slot(part, hash) = 0;
+	} else if (last) {
+		unchain(contents, part, id);
+	}
+	tmem_lock_release(&part->lock);
+	return last;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Finding an equal content. A hash table of content ids, chained through their
+ * meta records, in TMEM_DEDUP_PARTS parts with a lock each; a part grows on
+ * its own. The 32 bits of hash that the meta record holds pick part and bucket,
+ * so the table is rebuilt on reopening without reading a page. A hash only
+ * nominates: bytes are compared before anything is shared.
+ *
+ * Fill pages are not chained. Each part remembers a few of its latest fill
+ * contents, in a small table that a newer one overwrites: a content that is
+ * forgotten is only not shared further.
+ *
+ * Threading: any thread; a part's lock (TMEM_LOCK_DEDUP) guards its buckets,
+ * chains and counts.
+ */
+#ifndef TMEM_DEDUP_H
+#define TMEM_DEDUP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "budget.h"
+#include "lock.h"
+#include "slab.h"
+
+#define TMEM_DEDUP_PARTS 64u
+#define TMEM_DEDUP_FILLS 16u
+/** Contents with an equal hash that one put compares at most. */
+#define TMEM_DEDUP_TRIES 4u
+
+struct tmem_contents;
+
+struct tmem_dedup_part {
+	struct tmem_lock lock;
+	uint32_t *bucket; /* first content of each chain, or 0 */
+	uint32_t buckets; /* power of 2 */
+	uint32_t count;
+	uint32_t fill[TMEM_DEDUP_FILLS];
+};
+
+struct tmem_dedup_table {
+	struct tmem_budget *budget;
+	uint64_t hash_mask;
+	struct tmem_dedup_part part[TMEM_DEDUP_PARTS];
+	_Atomic(uint64_t) mismatches; /* equal hash, other bytes */
+};
+
+int tmem_dedup_init(struct tmem_dedup_table *dedup, struct tmem_budget *budget,
+		    unsigned hash_bits);
+void tmem_dedup_deinit(struct tmem_dedup_table *dedup);
+
+/** Hash of a page of a kind in a domain, as meta records hold it. */
+uint32_t tmem_dedup_hash(const struct tmem_dedup_table *dedup, const void *page,
+			 enum tmem_kind kind, uint32_t domain);
+
+/** Find a content equal to page and take a reference to it. Returns its id, or
+ * 0. The caller holds no locks. */
+uint32_t tmem_dedup_find(struct tmem_contents *contents, const void *page,
+			 uint32_t hash, enum tmem_kind kind, uint32_t domain);
+/** The same for a fill page. */
+uint32_t tmem_dedup_find_fill(struct tmem_contents *contents, uint64_t fill,
+			      enum tmem_kind kind, uint32_t domain);
+
+/** Enter a content whose word and meta are complete. */
+void tmem_dedup_add(struct tmem_contents *contents, uint32_t id);
+
+/** Take what (a reference or a pin, which may be the last) off a content of a
+ * domain. Returns whether it was the last: then the content has left the table
+ * and the caller frees it. */
+bool tmem_dedup_put_down(struct tmem_contents *contents, uint32_t id,
+			 uint32_t what);
+
+/** Verify own invariants; lines on err. Returns violations. Quiet. */
+unsigned tmem_dedup_check(struct tmem_contents *contents, FILE *err);
+
+#endif
