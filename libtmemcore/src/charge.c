@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Charges (charge.h). The sums are relaxed atomics: they guide eviction and
+ * caps, and guard no other memory.
+ */
+#include "charge.h"
+
+static int64_t get(const _Atomic(int64_t) *sum)
+{
+	return atomic_load_explicit(sum, memory_order_relaxed);
+}
+
+static int64_t add(_Atomic(int64_t) *sum, int64_t value)
+{
+	return atomic_fetch_add_explicit(sum, value, memory_order_relaxed) +
+	       value;
+}
+
+/* The part of a content that each of its handles is charged with. */
+static int64_t page_charge(const struct tmem_store *store, uint32_t id)
+{
+	struct tmem_content_word w = tmem_content_load(&store->contents, id);
+	uint32_t refs = tmem_content_refs(&store->contents, id);
+
+	if (w.codec == TMEM_CODEC_FILL)
+		return TMEM_PAGE_OVERHEAD;
+	return TMEM_PAGE_OVERHEAD + tmem_slab_slot_size(w.size) / refs;
+}
+
+static bool joined(const struct tmem_pool_state *pool,
+		   const struct tmem_client_state *client)
+{
+	for (struct tmem_use *use = pool->uses; use; use = use->next)
+		if (use->client == client)
+			return true;
+	return false;
+}
+
+/* A client's parts of shared pools. */
+static void shared_parts(const struct tmem_store *store,
+			 const struct tmem_client_state *client,
+			 int64_t *charge, int64_t *pages)
+{
+	uint32_t left =
+		atomic_load_explicit(&client->joined, memory_order_relaxed);
+
+	for (uint32_t i = 0; i < TMEM_POOLS_MAX && left; i++) {
+		struct tmem_pool_state *pool = tmem_store_pool(store, i);
+
+		if (!pool || pool->owner || !joined(pool, client))
+			continue;
+		*charge += get(&pool->charge) / pool->users;
+		*pages += get(&pool->pages) / pool->users;
+		left--;
+	}
+}
+
+int64_t tmem_charge_of(const struct tmem_store *store,
+		       const struct tmem_client_state *client)
+{
+	int64_t charge = get(&client->charge), pages = 0;
+
+	shared_parts(store, client, &charge, &pages);
+	return charge > 0 ? charge : 0;
+}
+
+int64_t tmem_charge_pages_of(const struct tmem_store *store,
+			     const struct tmem_client_state *client)
+{
+	int64_t charge = 0, pages = get(&client->pages);
+
+	shared_parts(store, client, &charge, &pages);
+	return pages;
+}
+
+bool tmem_charge_limit(struct tmem_use *use, struct tmem_limit *limit)
+{
+	struct tmem_client_state *client = use->client;
+	struct tmem_pool_state *pool = use->pool;
+	int64_t cap = (int64_t)atomic_load_explicit(&client->record->cap,
+						    memory_order_relaxed);
+	int64_t most = (int64_t)atomic_load_explicit(&client->record->maxmem,
+						     memory_order_relaxed);
+	int64_t charge = 0, pages = 0;
+
+	limit->charge = limit->pages = INT64_MAX;
+	if (!cap && !most)
+		return false;
+	if (atomic_load_explicit(&client->joined, memory_order_relaxed)) {
+		tmem_lock_acquire(&use->store->admin);
+		shared_parts(use->store, client, &charge, &pages);
+		tmem_lock_release(&use->store->admin);
+	}
+	if (cap)
+		limit->charge = cap - charge;
+	if (most)
+		limit->pages = most / TMEM_PAGE_SIZE - pages;
+	if (pool->owner)
+		return true;
+	/* A shared pool grows by users pages when this client's part does by
+	 * one. */
+	if (cap)
+		limit->charge = get(&pool->charge) +
+				(limit->charge - get(&client->charge)) *
+					(int64_t)pool->users;
+	if (most)
+		limit->pages = get(&pool->pages) +
+			       (limit->pages - get(&client->pages)) *
+				       (int64_t)pool->users;
+	return true;
+}
+
+static void raise_peak(struct tmem_pool_state *pool, int64_t pages)
+{
+	uint64_t peak = atomic_load_explicit(&pool->peak, memory_order_relaxed);
+
+	while (pages > 0 && peak < (uint64_t)pages &&
+	       !atomic_compare_exchange_weak_explicit(
+		       &pool->peak, &peak, (uint64_t)pages,
+		       memory_order_relaxed, memory_order_relaxed))
+		;
+}
+
+/* Into the sums of the owner and the pool; false past the limit. */
+static bool try_sums(struct tmem_pool_state *pool, int64_t charge,
+		     int64_t pages, const struct tmem_limit *limit)
+{
+	struct tmem_client_state *owner = pool->owner;
+	int64_t now_charge = add(&pool->charge, charge);
+	int64_t now_pages = add(&pool->pages, pages);
+	int64_t pool_pages = now_pages;
+
+	if (owner) {
+		now_charge = add(&owner->charge, charge);
+		now_pages = add(&owner->pages, pages);
+	}
+	if (limit && ((charge > 0 && now_charge > limit->charge) ||
+		      (pages > 0 && now_pages > limit->pages))) {
+		try_sums(pool, -charge, -pages, NULL);
+		return false;
+	}
+	raise_peak(pool, pool_pages);
+	return true;
+}
+
+bool tmem_charge_swap(struct tmem_store *store, struct tmem_pool_state *pool,
+		      unsigned s, uint32_t old, uint32_t new,
+		      const struct tmem_limit *limit)
+{
+	struct tmem_pool_shard *part = &pool->shard[s];
+	int64_t charge = 0, pages = 0;
+
+	if (new) {
+		charge += page_charge(store, new);
+		pages++;
+	}
+	if (old) {
+		charge -= page_charge(store, old);
+		pages--;
+	}
+	if (!try_sums(pool, charge, pages, limit))
+		return false;
+	part->charge += charge;
+	part->pages += (uint64_t)pages;
+	for (int i = 0; i < 2; i++) {
+		uint32_t id = i ? old : new;
+		struct tmem_content_word w;
+		uint64_t sign = i ? UINT64_MAX : 1; /* minus or plus one */
+
+		if (!id)
+			continue;
+		w = tmem_content_load(&store->contents, id);
+		part->stored_bytes += sign * w.size;
+		if (w.codec == TMEM_CODEC_FILL)
+			part->fill_pages += sign;
+		else if (tmem_content_refs(&store->contents, id) > 1)
+			atomic_fetch_add_explicit(&store->drift, 1,
+						  memory_order_relaxed);
+	}
+	return true;
+}
+
+static void each_pool(struct tmem_store *store, unsigned s,
+		      void (*fn)(struct tmem_pool_state *pool, unsigned s))
+{
+	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+		struct tmem_pool_state *pool = tmem_store_pool(store, i);
+
+		if (pool)
+			fn(pool, s);
+	}
+}
+
+static void begin(struct tmem_pool_state *pool, unsigned s)
+{
+	pool->shard[s].recount = 0;
+}
+
+static void settle(struct tmem_pool_state *pool, unsigned s)
+{
+	struct tmem_pool_shard *part = &pool->shard[s];
+	int64_t change = part->recount - part->charge;
+
+	part->charge = part->recount;
+	try_sums(pool, change, 0, NULL);
+}
+
+static void recount_leaf(struct tmem_store *store, unsigned s,
+			 const struct tmem_leaf *leaf)
+{
+	struct tmem_object *object = tmem_index_object(
+		&store->index,
+		atomic_load_explicit(&leaf->object, memory_order_relaxed));
+	struct tmem_pool_state *pool = tmem_store_pool(
+		store,
+		atomic_load_explicit(&object->pool, memory_order_relaxed));
+
+	for (unsigned i = 0; i < TMEM_LEAF_PAGES; i++) {
+		uint32_t id = atomic_load_explicit(&leaf->content[i],
+						   memory_order_relaxed);
+
+		if (id)
+			pool->shard[s].recount += page_charge(store, id);
+	}
+}
+
+static void recount_shard(struct tmem_store *store, unsigned s)
+{
+	struct tmem_shard *shard = &store->index.shard[s];
+
+	tmem_lock_acquire(&shard->lock);
+	each_pool(store, s, begin);
+	for (uint32_t b = 0; b < shard->leaves.size; b++) {
+		uint32_t id = shard->leaves.head[b];
+
+		while (id) {
+			struct tmem_leaf *leaf =
+				tmem_index_leaf(&store->index, id);
+
+			recount_leaf(store, s, leaf);
+			id = leaf->chain;
+		}
+	}
+	each_pool(store, s, settle);
+	tmem_lock_release(&shard->lock);
+}
+
+void tmem_charge_refresh(struct tmem_store *store, unsigned fraction)
+{
+	uint64_t drift =
+		atomic_load_explicit(&store->drift, memory_order_relaxed);
+	uint64_t pages = 0;
+
+	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+		struct tmem_pool_state *pool = tmem_store_pool(store, i);
+
+		if (pool)
+			pages += (uint64_t)get(&pool->pages);
+	}
+	if (drift == 0 || drift < pages / fraction)
+		return;
+	atomic_store_explicit(&store->drift, 0, memory_order_relaxed);
+	for (unsigned s = 0; s < TMEM_SHARDS; s++)
+		recount_shard(store, s);
+}

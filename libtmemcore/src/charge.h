@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What pages cost whom. A page is charged with its records and its content's
+ * slot, a shared content in equal parts to the handles that name it. The part
+ * is what it is when the handle comes or goes, so that sharing makes the sums
+ * drift; a recount, a walk over the leaves, sets them right.
+ *
+ * Threading: as each says.
+ */
+#ifndef TMEM_CHARGE_H
+#define TMEM_CHARGE_H
+
+#include "state.h"
+
+/** Most that a client may be charged and hold, in terms of what a put to one
+ * pool changes: the owner's sums, or a shared pool's. */
+struct tmem_limit {
+	int64_t charge;
+	int64_t pages;
+};
+
+/** Work out the limit of a use, from its client's cap and maxmem. No locks
+ * held. Returns whether there is one. */
+bool tmem_charge_limit(struct tmem_use *use, struct tmem_limit *limit);
+
+/** A handle of pool in shard s is about to name content new instead of old (0:
+ * none). With a limit that this would pass, changes nothing and returns false.
+ * Under the shard's lock; the references of new are counted already, those of
+ * old still. */
+bool tmem_charge_swap(struct tmem_store *store, struct tmem_pool_state *pool,
+		      unsigned s, uint32_t old, uint32_t new,
+		      const struct tmem_limit *limit);
+
+/** Charge and pages of a client, shared pools in equal parts to their users.
+ * Under the admin lock. */
+int64_t tmem_charge_of(const struct tmem_store *store,
+		       const struct tmem_client_state *client);
+int64_t tmem_charge_pages_of(const struct tmem_store *store,
+			     const struct tmem_client_state *client);
+
+/** Recount when at least one page in fraction has drifted. Under the admin
+ * lock; takes shards' locks. */
+void tmem_charge_refresh(struct tmem_store *store, unsigned fraction);
+
+#endif

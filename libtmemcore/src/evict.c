@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Eviction and room-making (evict.h).
+ *
+ * Whose page goes: the client with the largest charge for its weight among
+ * those that have ephemeral pages; of its pools the one it is charged most for;
+ * there, in the shard where the last sweep ended, SIEVE at the grain of leaves:
+ * the hand walks from the oldest leaf to the youngest, takes the pages that no
+ * get has visited since it last came by, and clears the marks of the others.
+ *
+ *   full -> spare slabs, compaction -> (enough?) -> evict a batch -> compaction
+ *             ^                                                         |
+ *             +-------------------- still full -------------------------+
+ *
+ * Pages go in batches, since one page frees one slot, and only a whole slab
+ * gives memory to who needs another kind or class of it.
+ */
+#include "evict.h"
+#include <errno.h>
+#include "charge.h"
+#include "pool.h"
+
+#define BATCH_MIN (UINT64_C(128) << 10)
+#define BATCH_MAX (UINT64_C(4) << 20)
+
+/* Pages and leaves that one hold of a shard's lock goes through. */
+#define HOLD_PAGES  64u
+#define HOLD_LEAVES 512u
+
+static uint64_t batch_bytes(const struct tmem_store *store)
+{
+	uint64_t bytes = atomic_load_explicit(&store->budget.limit,
+					      memory_order_relaxed) /
+			 64;
+
+	if (bytes < BATCH_MIN)
+		return BATCH_MIN;
+	return bytes < BATCH_MAX ? bytes : BATCH_MAX;
+}
+
+static uint64_t used(const struct tmem_store *store)
+{
+	return atomic_load_explicit(&store->budget.used, memory_order_relaxed);
+}
+
+static unsigned evict_shard(struct tmem_store *store,
+			    struct tmem_pool_state *pool, unsigned s,
+			    struct tmem_drops *drops)
+{
+	struct tmem_shard *shard = &store->index.shard[s];
+	struct tmem_queue *queue = &pool->shard[s].queue;
+	unsigned taken = 0, looked = 0;
+
+	tmem_lock_acquire(&shard->lock);
+	while (queue->tail && taken < HOLD_PAGES && looked++ < HOLD_LEAVES) {
+		uint32_t id = queue->hand ? queue->hand : queue->tail;
+		struct tmem_leaf *leaf = tmem_index_leaf(&store->index, id);
+		unsigned mask = ~leaf->visited & 0xffu;
+
+		leaf->visited = 0;
+		queue->hand = leaf->queue_prev;
+		taken += tmem_pool_take(store, pool, s, id, mask, drops);
+	}
+	pool->shard[s].evictions += taken;
+	tmem_lock_release(&shard->lock);
+	return taken;
+}
+
+/* Evict until bytes less are charged for the pool and pages are gone, or it is
+ * empty. Returns pages evicted. */
+static uint64_t evict_pool(struct tmem_store *store,
+			   struct tmem_pool_state *pool, int64_t bytes,
+			   int64_t pages)
+{
+	int64_t charge =
+		atomic_load_explicit(&pool->charge, memory_order_relaxed);
+	struct tmem_drops drops = {0};
+	int64_t evicted = 0;
+	unsigned idle = 0;
+
+	/* A shard where all pages were visited needs a second look. */
+	while (idle < 2 * TMEM_SHARDS &&
+	       atomic_load_explicit(&pool->pages, memory_order_relaxed) > 0) {
+		unsigned s = atomic_fetch_add_explicit(&pool->cursor, 1,
+						       memory_order_relaxed) %
+			     TMEM_SHARDS;
+		unsigned taken = evict_shard(store, pool, s, &drops);
+
+		tmem_drops_drop(store, &drops);
+		idle = taken ? 0 : idle + 1;
+		evicted += taken;
+		if (evicted >= pages &&
+		    charge - atomic_load_explicit(&pool->charge,
+						  memory_order_relaxed) >=
+			    bytes)
+			break;
+	}
+	return (uint64_t)evicted;
+}
+
+/* What each client is charged, all told, into its sum. Admin lock. */
+static void sum_charges(struct tmem_store *store)
+{
+	for (uint32_t i = 0; i < TMEM_CLIENTS_MAX; i++)
+		if (store->client[i])
+			store->client[i]->sum =
+				atomic_load_explicit(&store->client[i]->charge,
+						     memory_order_relaxed);
+	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+		struct tmem_pool_state *pool = tmem_store_pool(store, i);
+
+		if (!pool || pool->owner)
+			continue;
+		for (struct tmem_use *use = pool->uses; use; use = use->next)
+			use->client->sum +=
+				atomic_load_explicit(&pool->charge,
+						     memory_order_relaxed) /
+				pool->users;
+	}
+}
+
+static bool further_above(const struct tmem_client_state *a,
+			  const struct tmem_client_state *b)
+{
+	int64_t weight_a =
+		atomic_load_explicit(&a->record->weight, memory_order_relaxed);
+	int64_t weight_b =
+		atomic_load_explicit(&b->record->weight, memory_order_relaxed);
+
+	return a->sum * weight_b > b->sum * weight_a;
+}
+
+static bool evictable(const struct tmem_pool_state *pool)
+{
+	return pool && pool->kind == TMEM_EPHEMERAL && !pool->dead &&
+	       atomic_load_explicit(&pool->pages, memory_order_relaxed) > 0;
+}
+
+/* Who uses a pool: its owner, or all that joined it. */
+static struct tmem_client_state *user(const struct tmem_pool_state *pool,
+				      struct tmem_use **use)
+{
+	struct tmem_client_state *client;
+
+	if (pool->owner) {
+		client = *use ? pool->owner : NULL;
+		*use = NULL;
+		return client;
+	}
+	client = *use ? (*use)->client : NULL;
+	*use = *use ? (*use)->next : NULL;
+	return client;
+}
+
+/* The client that pays, among those with ephemeral pages. Admin lock. */
+static struct tmem_client_state *pick_client(struct tmem_store *store)
+{
+	struct tmem_client_state *best = NULL, *client;
+
+	tmem_charge_refresh(store, 4);
+	sum_charges(store);
+	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+		struct tmem_pool_state *pool = tmem_store_pool(store, i);
+		struct tmem_use *use;
+
+		if (!evictable(pool))
+			continue;
+		use = pool->uses;
+		while ((client = user(pool, &use)))
+			if (!best || further_above(client, best))
+				best = client;
+	}
+	return best;
+}
+
+/* The pool, referenced, that a client is charged most for. Admin lock. */
+static struct tmem_pool_state *pick_pool(struct tmem_store *store,
+					 const struct tmem_client_state *of)
+{
+	struct tmem_pool_state *best = NULL;
+	struct tmem_client_state *client;
+	int64_t most = INT64_MIN;
+
+	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+		struct tmem_pool_state *pool = tmem_store_pool(store, i);
+		struct tmem_use *use;
+		int64_t charge;
+
+		if (!evictable(pool))
+			continue;
+		use = pool->uses;
+		while ((client = user(pool, &use)) && client != of)
+			;
+		charge = atomic_load_explicit(&pool->charge,
+					      memory_order_relaxed) /
+			 pool->users;
+		if (client && charge > most) {
+			most = charge;
+			best = pool;
+		}
+	}
+	if (best)
+		best->refs++;
+	return best;
+}
+
+static struct tmem_pool_state *pick(struct tmem_store *store)
+{
+	struct tmem_pool_state *pool = NULL;
+	struct tmem_client_state *client;
+
+	tmem_lock_acquire(&store->admin);
+	client = pick_client(store);
+	if (client)
+		pool = pick_pool(store, client);
+	tmem_lock_release(&store->admin);
+	return pool;
+}
+
+/* Under the compact lock. */
+static uint64_t give_back(struct tmem_store *store, uint64_t bytes)
+{
+	uint64_t freed = tmem_slab_trim(store->slabs), moved;
+
+	tmem_lock_assert_held(&store->compact);
+	if (freed < bytes)
+		freed += tmem_slab_compact(store->slabs, TMEM_KINDS,
+					   bytes - freed, tmem_content_move,
+					   &store->contents, &moved);
+	return freed;
+}
+
+/* Evict a batch. Returns whether there was anything. */
+static bool evict_batch(struct tmem_store *store, uint64_t bytes)
+{
+	struct tmem_pool_state *pool = pick(store);
+	uint64_t evicted;
+
+	if (!pool)
+		return false;
+	evicted = evict_pool(store, pool, (int64_t)bytes, 1);
+	tmem_pool_unref(store, pool);
+	return evicted;
+}
+
+static bool make_room(struct tmem_store *store, unsigned attempt)
+{
+	unsigned shift = attempt < 24 ? attempt : 24;
+	uint64_t want = batch_bytes(store) << shift, evicted = 0;
+	uint64_t freed = give_back(store, want);
+
+	if (freed && attempt == 0)
+		return true;
+	while (freed < want && evicted < want) {
+		uint64_t batch = batch_bytes(store);
+
+		if (!evict_batch(store, batch))
+			break;
+		evicted += batch;
+		freed += give_back(store, want);
+	}
+	return freed || evicted;
+}
+
+bool tmem_evict_room(struct tmem_store *store, unsigned attempt, uint64_t rooms)
+{
+	bool made = true;
+
+	tmem_lock_acquire(&store->compact);
+	if (rooms == tmem_evict_rooms(store)) {
+		made = make_room(store, attempt);
+		/* Release: who sees the number may use the room. */
+		if (made)
+			atomic_fetch_add_explicit(&store->rooms, 1,
+						  memory_order_release);
+	}
+	tmem_lock_release(&store->compact);
+	return made;
+}
+
+void tmem_evict_down_to(struct tmem_store *store, uint64_t limit)
+{
+	bool more = true;
+
+	while (more && used(store) > limit) {
+		uint64_t over = used(store) - limit;
+
+		tmem_lock_acquire(&store->compact);
+		more = give_back(store, over);
+		if (!more)
+			more = evict_batch(store,
+					   over < BATCH_MAX ? over : BATCH_MAX);
+		tmem_lock_release(&store->compact);
+	}
+}
+
+/* How far a client is above what it may have, were it to get bytes and pages
+ * more. Admin lock. */
+static bool client_excess(struct tmem_store *store,
+			  const struct tmem_client_state *client,
+			  int64_t *bytes, int64_t *pages)
+{
+	int64_t cap = (int64_t)atomic_load_explicit(&client->record->cap,
+						    memory_order_relaxed);
+	int64_t most = (int64_t)atomic_load_explicit(&client->record->maxmem,
+						     memory_order_relaxed);
+
+	*bytes += tmem_charge_of(store, client) - cap;
+	*pages += tmem_charge_pages_of(store, client) - most / TMEM_PAGE_SIZE;
+	if (!cap || *bytes < 0)
+		*bytes = 0;
+	if (!most || *pages < 0)
+		*pages = 0;
+	return *bytes || *pages;
+}
+
+/* A pool to take from when a client is above what it may have; NULL when it is
+ * not, or has nothing ephemeral. Referenced. */
+static struct tmem_pool_state *pick_of(struct tmem_store *store, uint32_t id,
+				       int64_t *bytes, int64_t *pages)
+{
+	struct tmem_client_state *client;
+	struct tmem_pool_state *pool = NULL;
+
+	tmem_lock_acquire(&store->admin);
+	client = store->client[tmem_client_slot(id)];
+	if (client && client->id == id) {
+		tmem_charge_refresh(store, 4);
+		if (client_excess(store, client, bytes, pages))
+			pool = pick_pool(store, client);
+	}
+	tmem_lock_release(&store->admin);
+	return pool;
+}
+
+bool tmem_evict_client(struct tmem_store *store, uint32_t client_id,
+		       int64_t bytes, int64_t pages)
+{
+	bool any = false;
+
+	tmem_lock_acquire(&store->compact);
+	for (;;) {
+		int64_t over = bytes, pages_over = pages;
+		struct tmem_pool_state *pool =
+			pick_of(store, client_id, &over, &pages_over);
+		uint64_t evicted;
+
+		if (!pool)
+			break;
+		evicted = evict_pool(store, pool, over, pages_over);
+		tmem_pool_unref(store, pool);
+		if (!evicted)
+			break;
+		any = true;
+	}
+	tmem_lock_release(&store->compact);
+	return any;
+}

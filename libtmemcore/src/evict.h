@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Making room: evicting ephemeral pages, and compacting what is left.
+ *
+ * Threading: no locks held. One thread at a time makes room (the compact
+ * lock); the others wait and then try again with what it made.
+ */
+#ifndef TMEM_EVICT_H
+#define TMEM_EVICT_H
+
+#include "state.h"
+
+/** How often an allocation that finds no room makes some and tries again. Each
+ * try makes twice as much; the last would empty any store. */
+#define TMEM_ROOM_TRIES 24u
+
+/** Times room was made so far. Read it before an allocation that may fail. */
+static inline uint64_t tmem_evict_rooms(struct tmem_store *store)
+{
+	return atomic_load_explicit(&store->rooms, memory_order_acquire);
+}
+
+/**
+ * Make room for an allocation that failed: give back spare slabs, compact,
+ * evict pages of the client furthest above its share. rooms is what
+ * tmem_evict_rooms() said before the allocation: when somebody has made room
+ * since, this does nothing. attempt counts from 0. Returns false when there is
+ * nothing left to give: the allocation will not succeed.
+ */
+bool tmem_evict_room(struct tmem_store *store, unsigned attempt,
+		     uint64_t rooms);
+
+/** Evict ephemeral pages of a client until it could be charged bytes more and
+ * hold pages more without passing its cap and maxmem. Returns whether anything
+ * was evicted. */
+bool tmem_evict_client(struct tmem_store *store, uint32_t client_id,
+		       int64_t bytes, int64_t pages);
+
+/** Evict and compact until the store uses at most limit bytes, or nothing more
+ * can be freed. */
+void tmem_evict_down_to(struct tmem_store *store, uint64_t limit);
+
+#endif

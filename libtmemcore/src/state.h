@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The store in memory: what struct tmem_store, and a local client and pool,
+ * are made of. The modules that work on these include it: session.c and pool.c
+ * (who there is), op.c (pages), evict.c (room), reopen.c, check.c, dump.c,
+ * stats.c and store.c.
+ *
+ *   tmem_store --client[slot]--> tmem_client_state   (live, or with pools)
+ *       |                             ^  owner of a private pool
+ *       +-------pool[slot]-----> tmem_pool_state <-- pool of a use
+ *                                     ^
+ *              tmem_use (a client's open pool, one a tmem_pool_new())
+ *
+ * Who guards what: the admin lock, all of it, but for: what is atomic; a
+ * shard's part of a pool or a use, under that shard's lock; and what never
+ * changes between making and freeing, which is all that page operations read
+ * without a lock.
+ */
+#ifndef TMEM_STATE_H
+#define TMEM_STATE_H
+
+#include "client-ops.h"
+#include "content.h"
+#include "index.h"
+#include "roster.h"
+#include <tmem/stats.h>
+
+struct tmem_store;
+
+/** What a page costs in records, about: charged for each page held. */
+#define TMEM_PAGE_OVERHEAD 40u
+
+/** A dedup domain that some client or pool names. */
+struct tmem_domain {
+	char name[TMEM_NAME_MAX]; /* "": the host's common one */
+	uint32_t users;		  /* clients and pools */
+};
+
+struct tmem_client_state {
+	struct tmem_client_record *record;
+	uint32_t id;
+	bool live;	/* has a session */
+	uint32_t pools; /* private pools in memory, dying ones too */
+	int64_t sum;	/* evict.c's: what it is charged, all told */
+	/* Of its private pools. */
+	_Atomic(int64_t) charge;
+	_Atomic(int64_t) pages;
+	_Atomic(uint32_t) joined; /* shared pools */
+	/* Counters of what is gone: uses, and evictions of its pools. */
+	uint64_t past[TMEM_POOL_STAT_COUNT];
+};
+
+/** A pool's part in a shard; under the shard's lock. */
+struct tmem_pool_shard {
+	struct tmem_queue queue;
+	uint64_t pages;
+	uint64_t objects;
+	uint64_t fill_pages;
+	uint64_t stored_bytes;
+	uint64_t evictions;
+	int64_t charge; /* part of the pool's */
+	int64_t recount;
+};
+
+struct tmem_pool_state {
+	struct tmem_pool_record *record;
+	struct tmem_client_state *owner; /* NULL: shared */
+	uint32_t id;
+	uint32_t flags;
+	enum tmem_kind kind;
+	uint32_t domain;
+	_Atomic(uint8_t) codec;
+	_Atomic(uint8_t) dedup;
+	bool dead;     /* being flushed; its record is gone */
+	uint32_t refs; /* uses, and who works on it without one */
+	uint32_t users;
+	struct tmem_use *uses;
+	_Atomic(int64_t) charge;
+	_Atomic(int64_t) pages;
+	_Atomic(uint64_t) peak;
+	_Atomic(uint32_t) cursor;	     /* shard where eviction goes on */
+	uint64_t past[TMEM_POOL_STAT_COUNT]; /* counters of uses gone */
+	struct tmem_pool_shard shard[TMEM_SHARDS];
+};
+
+/** A client's use of a pool: what struct tmem_pool is on a local store. */
+struct tmem_use {
+	struct tmem_pool base;
+	struct tmem_store *store;
+	struct tmem_client_state *client;
+	struct tmem_pool_state *pool;
+	struct tmem_use *next; /* of the pool's */
+	/* Counters; under the shard's lock. */
+	uint64_t stat[TMEM_SHARDS][TMEM_POOL_STAT_COUNT];
+};
+
+/** What struct tmem_client is on a local store. */
+struct tmem_session {
+	struct tmem_client base;
+	struct tmem_store *store;
+	struct tmem_client_state *client;
+};
+
+/** Why a put was refused, in the order of the host's counters. */
+enum tmem_refusal {
+	TMEM_REFUSAL_NOMEM,
+	TMEM_REFUSAL_CAP,
+	TMEM_REFUSAL_FROZEN,
+	TMEM_REFUSAL_FAULT,
+	TMEM_REFUSALS,
+};
+
+struct tmem_store {
+	struct tmem_budget budget;
+	struct tmem_arena arena;
+	struct tmem_slabs *slabs;
+	struct tmem_codecs *codecs;
+	struct tmem_contents contents;
+	struct tmem_index index;
+	enum tmem_codec codec; /* of pools that name none */
+	_Atomic(bool) frozen;
+
+	struct tmem_lock admin;
+	struct tmem_roster clients;
+	struct tmem_roster pools;
+	struct tmem_roster auths;
+	struct tmem_client_state *client[TMEM_CLIENTS_MAX];
+	struct tmem_domain *domain; /* TMEM_DOMAINS_MAX slots, see domain.c */
+	uint32_t domains;	    /* slots there is memory for */
+	uint64_t past[TMEM_POOL_STAT_COUNT]; /* counters of pools gone */
+
+	/* Set under the admin lock, and read under a shard's lock as long as
+	 * a leaf of the pool is in that shard. */
+	_Atomic(struct tmem_pool_state *) pool[TMEM_POOLS_MAX];
+
+	/* Eviction and compaction: evict.c. */
+	struct tmem_lock compact;
+	_Atomic(uint64_t) rooms; /* times room was made */
+	_Atomic(uint64_t) drift; /* times a shared content gained or lost a
+				  * handle since the last recount */
+	_Atomic(uint64_t) refused[TMEM_REFUSALS];
+};
+
+static inline uint32_t tmem_pool_slot(uint32_t id)
+{
+	return id & (TMEM_POOLS_MAX - 1);
+}
+
+static inline uint32_t tmem_client_slot(uint32_t id)
+{
+	return id & (TMEM_CLIENTS_MAX - 1);
+}
+
+/** The pool of an id that a leaf under the caller's lock belongs to. */
+static inline struct tmem_pool_state *
+tmem_store_pool(const struct tmem_store *store, uint32_t id)
+{
+	return atomic_load_explicit(&store->pool[tmem_pool_slot(id)],
+				    memory_order_acquire);
+}
+
+#endif

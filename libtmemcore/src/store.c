@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The store as a whole: opening, closing, budget, and the administrator's calls
+ * that are not about a client.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "domain.h"
+#include "evict.h"
+#include "pool.h"
+#include "reopen.h"
+#include "session.h"
+
+#define BUDGET_DEFAULT (UINT64_C(256) << 20)
+
+void tmem_store_config_init(struct tmem_store_config *config)
+{
+	*config = (struct tmem_store_config){
+		.budget = BUDGET_DEFAULT,
+		.arena_fd = -1,
+		.codec = TMEM_CODEC_LZ4,
+	};
+}
+
+static uint64_t default_capacity(uint64_t budget)
+{
+	uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * TMEM_PAGE_SIZE;
+
+	if (ram > TMEM_ARENA_MAX)
+		ram = TMEM_ARENA_MAX;
+	return ram > budget ? ram : budget;
+}
+
+/* The validating function for what a caller wants. Fills in defaults. */
+static int check_config(struct tmem_store_config *config)
+{
+	if (!config->capacity)
+		config->capacity = default_capacity(config->budget);
+	if (config->codec == TMEM_CODEC_NONE)
+		config->codec = TMEM_CODEC_LZ4;
+	if (config->budget < TMEM_BUDGET_MIN ||
+	    config->budget > config->capacity ||
+	    config->capacity > TMEM_ARENA_MAX ||
+	    (unsigned)config->codec < TMEM_CODEC_RAW ||
+	    (unsigned)config->codec >= TMEM_CODEC_COUNT ||
+	    config->hash_bits > 64)
+		return -EINVAL;
+	return 0;
+}
+
+static int open_rosters(struct tmem_store *store)
+{
+	int r = tmem_roster_init(&store->clients, &store->arena,
+				 TMEM_PART_CLIENTS, TMEM_CLIENT_RECORD);
+
+	if (r == 0)
+		r = tmem_roster_init(&store->pools, &store->arena,
+				     TMEM_PART_POOLS, TMEM_POOL_RECORD);
+	if (r == 0)
+		r = tmem_roster_init(&store->auths, &store->arena,
+				     TMEM_PART_AUTHS, TMEM_AUTH_RECORD);
+	return r;
+}
+
+static void free_states(struct tmem_store *store)
+{
+	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++)
+		tmem_budget_free(&store->budget, tmem_store_pool(store, i),
+				 sizeof(struct tmem_pool_state));
+	for (uint32_t i = 0; i < TMEM_CLIENTS_MAX; i++)
+		tmem_budget_free(&store->budget, store->client[i],
+				 sizeof(struct tmem_client_state));
+	tmem_domains_deinit(store);
+}
+
+/* All but the arena, which is mapped. */
+static int open_modules(struct tmem_store *store,
+			const struct tmem_store_config *config)
+{
+	int r;
+
+	r = tmem_codecs_new(&store->codecs);
+	if (r < 0)
+		return r;
+	tmem_budget_charge_private(&store->budget,
+				   tmem_codecs_private(store->codecs));
+	r = tmem_slabs_new(&store->arena, &store->slabs);
+	if (r < 0)
+		goto err_codecs;
+	r = tmem_contents_init(&store->contents, &store->arena, store->slabs,
+			       store->codecs, config->hash_bits);
+	if (r < 0)
+		goto err_slabs;
+	r = tmem_index_init(&store->index, &store->arena);
+	if (r < 0)
+		goto err_contents;
+	r = open_rosters(store);
+	if (r == 0 && store->arena.reopened)
+		r = tmem_reopen(store);
+	if (r == 0)
+		return 0;
+	free_states(store);
+	tmem_index_deinit(&store->index);
+err_contents:
+	tmem_contents_deinit(&store->contents);
+err_slabs:
+	tmem_slabs_free(store->slabs);
+err_codecs:
+	tmem_codecs_free(store->codecs);
+	return r;
+}
+
+static int open_locks(struct tmem_store *store)
+{
+	int r = tmem_lock_init(&store->admin, TMEM_LOCK_ADMIN);
+
+	if (r < 0)
+		return r;
+	r = tmem_lock_init(&store->compact, TMEM_LOCK_COMPACT);
+	if (r < 0)
+		tmem_lock_deinit(&store->admin);
+	return r;
+}
+
+static int open_store(struct tmem_store *store,
+		      const struct tmem_store_config *config, int fd)
+{
+	int r = tmem_arena_init(&store->arena, fd, config->capacity,
+				&store->budget);
+
+	if (r < 0)
+		return r;
+	if (config->budget > store->arena.capacity) {
+		r = -EINVAL;
+		goto err_arena;
+	}
+	r = open_locks(store);
+	if (r < 0)
+		goto err_arena;
+	r = open_modules(store, config);
+	if (r == 0)
+		return 0;
+	tmem_lock_deinit(&store->compact);
+	tmem_lock_deinit(&store->admin);
+err_arena:
+	tmem_arena_deinit(&store->arena);
+	return r;
+}
+
+int tmem_store_open(const struct tmem_store_config *wanted,
+		    struct tmem_store **out)
+{
+	struct tmem_store_config config = *wanted;
+	struct tmem_store *store;
+	int fd = -1, r = check_config(&config);
+
+	if (r < 0)
+		return r;
+	/* The arena closes what it is given, also when opening fails later;
+	 * the caller's descriptor is the caller's until then. */
+	if (config.arena_fd >= 0) {
+		fd = fcntl(config.arena_fd, F_DUPFD_CLOEXEC, 0);
+		if (fd < 0)
+			return -errno;
+	}
+	store = calloc(1, sizeof(*store));
+	if (!store) {
+		r = -ENOMEM;
+		goto err;
+	}
+	store->codec = config.codec;
+	tmem_budget_init(&store->budget, config.budget);
+	tmem_budget_charge_private(&store->budget, sizeof(*store));
+	store->arena.fd = fd;
+	r = open_store(store, &config, fd);
+	if (r < 0)
+		goto err;
+	if (config.arena_fd >= 0)
+		close(config.arena_fd);
+	*out = store;
+	return 0;
+err:
+	/* An arena that was mapped has closed it. */
+	if (fd >= 0 && (!store || store->arena.fd >= 0))
+		close(fd);
+	free(store);
+	return r;
+}
+
+struct tmem_store *tmem_store_close(struct tmem_store *store)
+{
+	if (!store)
+		return NULL;
+	free_states(store);
+	tmem_index_deinit(&store->index);
+	tmem_contents_deinit(&store->contents);
+	tmem_slabs_free(store->slabs);
+	tmem_codecs_free(store->codecs);
+	tmem_lock_deinit(&store->compact);
+	tmem_lock_deinit(&store->admin);
+	tmem_arena_deinit(&store->arena);
+	free(store);
+	return NULL;
+}
+
+uint64_t tmem_store_generation(const struct tmem_store *store)
+{
+	return store->arena.generation;
+}
+
+bool tmem_store_reopened(const struct tmem_store *store)
+{
+	return store->arena.reopened;
+}
+
+static uint64_t used(const struct tmem_store *store)
+{
+	return atomic_load_explicit(&store->budget.used, memory_order_relaxed);
+}
+
+int tmem_store_set_budget(struct tmem_store *store, uint64_t budget)
+{
+	if (budget < TMEM_BUDGET_MIN || budget > store->arena.capacity)
+		return -EINVAL;
+	atomic_store_explicit(&store->budget.limit, budget,
+			      memory_order_relaxed);
+	tmem_evict_down_to(store, budget);
+	return used(store) > budget ? -ENOMEM : 0;
+}
+
+int tmem_store_reclaim(struct tmem_store *store, uint64_t bytes,
+		       uint64_t *released)
+{
+	uint64_t before = used(store), after;
+
+	if (!bytes)
+		return -EINVAL;
+	tmem_evict_down_to(store, before > bytes ? before - bytes : 0);
+	after = used(store);
+	*released = before > after ? before - after : 0;
+	return 0;
+}
+
+void tmem_store_set_frozen(struct tmem_store *store, bool frozen)
+{
+	atomic_store_explicit(&store->frozen, frozen, memory_order_relaxed);
+}
+
+uint64_t tmem_store_compact(struct tmem_store *store)
+{
+	uint64_t freed, moved;
+
+	tmem_lock_acquire(&store->compact);
+	freed = tmem_slab_trim(store->slabs);
+	freed += tmem_slab_compact(store->slabs, TMEM_KINDS, UINT64_MAX,
+				   tmem_content_move, &store->contents, &moved);
+	tmem_lock_release(&store->compact);
+	return freed;
+}
+
+int tmem_store_flush_pool(struct tmem_store *store, uint32_t pool_id)
+{
+	struct tmem_pool_state *pool = tmem_pool_ref_by_id(store, pool_id);
+
+	if (!pool)
+		return -ENOENT;
+	tmem_pool_flush_all(store, pool);
+	tmem_pool_unref(store, pool);
+	return 0;
+}
+
+int tmem_store_destroy_pool(struct tmem_store *store, uint32_t pool_id)
+{
+	return tmem_pool_end(store, pool_id);
+}
