@@ -196,7 +196,7 @@ static int back_chunk(struct tmem_table *table, struct chunk *chunk, uint32_t c)
 static int grow(struct tmem_table *table)
 {
 	uint32_t c = table->hole;
-	struct tmem_table_group *group;
+	struct tmem_table_group *group = NULL;
 	int r;
 
 	tmem_lock_assert_held(&table->lock);
