@@ -59,6 +59,17 @@ static uint32_t *fill_slot(struct tmem_dedup_part *part, uint32_t hash)
 	return &part->fill[hash / TMEM_DEDUP_PARTS % TMEM_DEDUP_FILLS];
 }
 
+/* The hash that places a content in the table. */
+static uint32_t hash_of(const struct tmem_contents *contents, uint32_t id)
+{
+	struct tmem_content_word w = tmem_content_load(contents, id);
+	struct tmem_meta *meta = tmem_content_meta(contents, id);
+
+	if (w.codec == TMEM_CODEC_FILL)
+		return fill_hash(tmem_meta_fill(meta), w.kind, w.domain);
+	return meta->hash;
+}
+
 int tmem_dedup_init(struct tmem_dedup_table *dedup, struct tmem_budget *budget,
 		    unsigned hash_bits)
 {
@@ -226,11 +237,9 @@ static void resize(struct tmem_contents *contents, struct tmem_dedup_part *part,
 
 void tmem_dedup_add(struct tmem_contents *contents, uint32_t id)
 {
-	struct tmem_content_word w = tmem_content_load(contents, id);
 	struct tmem_meta *meta = tmem_content_meta(contents, id);
-	bool fill = w.codec == TMEM_CODEC_FILL;
-	uint32_t hash = fill ? fill_hash(tmem_meta_fill(meta), w.kind, w.domain)
-			     : meta->hash;
+	bool fill = tmem_content_load(contents, id).codec == TMEM_CODEC_FILL;
+	uint32_t hash = hash_of(contents, id);
 	struct tmem_dedup_part *part = part_of(&contents->dedup, hash);
 
 	tmem_lock_acquire(&part->lock);
@@ -268,11 +277,9 @@ static void unchain(struct tmem_contents *contents,
 bool tmem_dedup_put_down(struct tmem_contents *contents, uint32_t id,
 			 uint32_t what)
 {
-	struct tmem_content_word w = tmem_content_load(contents, id);
 	struct tmem_meta *meta = tmem_content_meta(contents, id);
-	bool fill = w.codec == TMEM_CODEC_FILL;
-	uint32_t hash = fill ? fill_hash(tmem_meta_fill(meta), w.kind, w.domain)
-			     : meta->hash;
+	bool fill = tmem_content_load(contents, id).codec == TMEM_CODEC_FILL;
+	uint32_t hash = hash_of(contents, id);
 	struct tmem_dedup_part *part = part_of(&contents->dedup, hash);
 	bool last;
 
@@ -288,4 +295,38 @@ bool tmem_dedup_put_down(struct tmem_contents *contents, uint32_t id,
 	}
 	tmem_lock_release(&part->lock);
 	return last;
+}
+
+unsigned tmem_dedup_each(struct tmem_contents *contents,
+			 void (*fn)(void *ctx, uint32_t id), void *ctx)
+{
+	unsigned misplaced = 0;
+
+	for (unsigned i = 0; i < TMEM_DEDUP_PARTS; i++) {
+		struct tmem_dedup_part *part = &contents->dedup.part[i];
+		uint32_t count = 0, id, hash;
+
+		for (uint32_t b = 0; b < part->buckets; b++) {
+			for (id = part->bucket[b]; id;
+			     id = tmem_content_meta(contents, id)->chain) {
+				hash = hash_of(contents, id);
+				misplaced += part_of(&contents->dedup, hash) !=
+						     part ||
+					     bucket_of(part, hash) !=
+						     &part->bucket[b];
+				count++;
+				fn(ctx, id);
+			}
+		}
+		misplaced += count != part->count;
+		for (unsigned f = 0; f < TMEM_DEDUP_FILLS; f++) {
+			id = part->fill[f];
+			if (!id)
+				continue;
+			misplaced += fill_slot(part, hash_of(contents, id)) !=
+				     &part->fill[f];
+			fn(ctx, id);
+		}
+	}
+	return misplaced;
 }

@@ -70,7 +70,9 @@ void tmem_dedup_add(struct tmem_contents *contents, uint32_t id);
 bool tmem_dedup_put_down(struct tmem_contents *contents, uint32_t id,
 			 uint32_t what);
 
-/** Verify own invariants; lines on err. Returns violations. Quiet. */
-unsigned tmem_dedup_check(struct tmem_contents *contents, FILE *err);
+/** For check: call fn for every content in the table, or that a fill slot
+ * names. Returns how many stand where their hash does not put them. Quiet. */
+unsigned tmem_dedup_each(struct tmem_contents *contents,
+			 void (*fn)(void *ctx, uint32_t id), void *ctx);
 
 #endif

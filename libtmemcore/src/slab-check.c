@@ -79,6 +79,7 @@ void tmem_slab_stats(struct tmem_slabs *slabs, struct tmem_slab_stats *out)
 			tmem_lock_acquire(&c->lock);
 			stats.payload[kind] +=
 				(uint64_t)c->used * slab_slot_bytes(i);
+			stats.used_slots += c->used;
 			stats.free_slots += atomic_load_explicit(
 				&c->free, memory_order_relaxed);
 			tmem_lock_release(&c->lock);
@@ -86,6 +87,11 @@ void tmem_slab_stats(struct tmem_slabs *slabs, struct tmem_slab_stats *out)
 		stats.bytes[kind] = atomic_load_explicit(&slabs->bytes[kind],
 							 memory_order_relaxed);
 	}
+	tmem_lock_acquire(&slabs->ids);
+	for (uint32_t i = 0; i < slabs->count; i += SLAB_MAP_PAGE)
+		if (slabs->map_page[i / SLAB_MAP_PAGE])
+			stats.map_bytes += SLAB_MAP_PAGE;
+	tmem_lock_release(&slabs->ids);
 	stats.private_bytes =
 		atomic_load_explicit(&slabs->private, memory_order_relaxed);
 	stats.slabs_freed =

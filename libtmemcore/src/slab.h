@@ -83,6 +83,8 @@ void tmem_slab_settle(struct tmem_slabs *slabs);
 struct tmem_slab_stats {
 	uint64_t bytes[TMEM_KINDS];   /* in slabs */
 	uint64_t payload[TMEM_KINDS]; /* of these, in slots in use */
+	uint64_t map_bytes;	      /* in the slab map */
+	uint64_t used_slots;
 	uint64_t free_slots;
 	uint64_t private_bytes; /* owner arrays and the like; charged */
 	uint64_t slabs_freed;	/* given back, ever */
