@@ -30,6 +30,10 @@ struct tmem_client_ops {
 	int (*put_run)(struct tmem_pool *pool, const struct tmem_oid *oid,
 		       uint32_t index, uint32_t count, const void *pages,
 		       uint8_t *outcome);
+	/** NULL: not supported. */
+	int (*replace_run)(struct tmem_pool *pool, const struct tmem_oid *oid,
+			   uint32_t index, uint32_t count, const void *pages,
+			   uint8_t *outcome);
 	int (*get_run)(struct tmem_pool *pool, const struct tmem_oid *oid,
 		       uint32_t index, uint32_t count, void *pages,
 		       uint8_t *outcome);

@@ -133,6 +133,17 @@ int tmem_put_run(struct tmem_pool *pool, const struct tmem_oid *oid,
 	return pool->ops->put_run(pool, oid, index, count, pages, outcome);
 }
 
+int tmem_replace_run(struct tmem_pool *pool, const struct tmem_oid *oid,
+		     uint32_t index, uint32_t count, const void *pages,
+		     uint8_t *outcome)
+{
+	if (!tmem_run_valid(index, count))
+		return -EINVAL;
+	if (!pool->ops->replace_run)
+		return -EOPNOTSUPP;
+	return pool->ops->replace_run(pool, oid, index, count, pages, outcome);
+}
+
 int tmem_get_run(struct tmem_pool *pool, const struct tmem_oid *oid,
 		 uint32_t index, uint32_t count, void *pages, uint8_t *outcome)
 {

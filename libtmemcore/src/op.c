@@ -50,6 +50,7 @@ struct put {
 	uint32_t domain;
 	uint32_t content[TMEM_LEAF_PAGES]; /* prepared, ours; 0: refused */
 	unsigned shared;		   /* FLAG(i): found by dedup */
+	bool replace; /* what is refused leaves the old page */
 	enum tmem_refusal why;
 };
 
@@ -340,17 +341,20 @@ static void commit_all(struct put *put)
 	}
 }
 
-/* Rule 2: what is refused leaves nothing of the old page. */
+/* Rule 2: what is refused leaves nothing of the old page, unless whoever put
+ * it asked for tmem_replace_run(). */
 static void refuse(struct put *put, unsigned mask)
 {
 	struct block *b = put->b;
 	struct tmem_drops drops;
 	unsigned count = (unsigned)__builtin_popcount(mask);
-	uint32_t leaf;
+	uint32_t leaf = 0;
 
 	drops.count = 0;
 	tmem_lock_acquire(&shard_of(b)->lock);
-	leaf = tmem_index_find_leaf(&b->store->index, shard_of(b), &b->key);
+	if (!put->replace)
+		leaf = tmem_index_find_leaf(&b->store->index, shard_of(b),
+					    &b->key);
 	if (leaf)
 		tmem_pool_take(b->store, b->pool, b->s, leaf, mask, &drops);
 	stats_of(b)[TMEM_POOL_STAT_puts] += count;
@@ -361,13 +365,14 @@ static void refuse(struct put *put, unsigned mask)
 				  memory_order_relaxed);
 }
 
-static unsigned put_block(struct block *b, const uint8_t *pages,
+static unsigned put_block(struct block *b, const uint8_t *pages, bool replace,
 			  uint8_t *outcome)
 {
 	unsigned refused = 0;
 	struct put put;
 
 	put_init(&put, b, pages);
+	put.replace = replace;
 	if (frozen(b)) {
 		put.why = TMEM_REFUSAL_FROZEN;
 		refused = mask_of(b);
@@ -396,9 +401,9 @@ static unsigned put_block(struct block *b, const uint8_t *pages,
 	return b->count - (unsigned)__builtin_popcount(refused);
 }
 
-int tmem_op_put_run(struct tmem_pool *pool, const struct tmem_oid *oid,
-		    uint32_t index, uint32_t count, const void *pages,
-		    uint8_t *outcome)
+static int put_run(struct tmem_pool *pool, const struct tmem_oid *oid,
+		   uint32_t index, uint32_t count, const void *pages,
+		   bool replace, uint8_t *outcome)
 {
 	struct block b;
 	unsigned stored = 0;
@@ -409,9 +414,28 @@ int tmem_op_put_run(struct tmem_pool *pool, const struct tmem_oid *oid,
 		stored += put_block(&b,
 				    (const uint8_t *)pages +
 					    (size_t)at * TMEM_PAGE_SIZE,
-				    outcome ? outcome + at : NULL);
+				    replace, outcome ? outcome + at : NULL);
 	}
 	return (int)stored;
+}
+
+int tmem_op_put_run(struct tmem_pool *pool, const struct tmem_oid *oid,
+		    uint32_t index, uint32_t count, const void *pages,
+		    uint8_t *outcome)
+{
+	return put_run(pool, oid, index, count, pages, false, outcome);
+}
+
+int tmem_op_replace_run(struct tmem_pool *pool, const struct tmem_oid *oid,
+			uint32_t index, uint32_t count, const void *pages,
+			uint8_t *outcome)
+{
+	const uint32_t kind = TMEM_POOL_SHARED | TMEM_POOL_PERSISTENT;
+	const struct tmem_use *use = (const struct tmem_use *)pool;
+
+	if ((use->pool->flags & kind) != TMEM_POOL_PERSISTENT)
+		return -EOPNOTSUPP;
+	return put_run(pool, oid, index, count, pages, true, outcome);
 }
 
 /* Get ---------------------------------------------------------------------- */

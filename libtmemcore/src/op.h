@@ -10,6 +10,9 @@
 int tmem_op_put_run(struct tmem_pool *pool, const struct tmem_oid *oid,
 		    uint32_t index, uint32_t count, const void *pages,
 		    uint8_t *outcome);
+int tmem_op_replace_run(struct tmem_pool *pool, const struct tmem_oid *oid,
+			uint32_t index, uint32_t count, const void *pages,
+			uint8_t *outcome);
 int tmem_op_get_run(struct tmem_pool *pool, const struct tmem_oid *oid,
 		    uint32_t index, uint32_t count, void *pages,
 		    uint8_t *outcome);

@@ -226,6 +226,7 @@ static const struct tmem_client_ops local_ops = {
 	.pool_free = local_pool_free,
 	.pool_destroy = local_pool_destroy,
 	.put_run = tmem_op_put_run,
+	.replace_run = tmem_op_replace_run,
 	.get_run = tmem_op_get_run,
 	.flush_run = tmem_op_flush_run,
 	.flush_object = tmem_op_flush_object,

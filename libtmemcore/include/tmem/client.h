@@ -151,6 +151,17 @@ int tmem_put_run(struct tmem_pool *pool, const struct tmem_oid *oid,
 		 uint32_t index, uint32_t count, const void *pages,
 		 uint8_t *outcome);
 
+/**
+ * As tmem_put_run(), but a refused page leaves the handle's old page where it
+ * is: the caller writes the page elsewhere and flushes the old one after that,
+ * so that one of them exists at every instant. A block device's overflow needs
+ * this, which rule 2 would not give it. For persistent private pools of a
+ * local store, else -EOPNOTSUPP.
+ */
+int tmem_replace_run(struct tmem_pool *pool, const struct tmem_oid *oid,
+		     uint32_t index, uint32_t count, const void *pages,
+		     uint8_t *outcome);
+
 /** Get count pages; outcome[i] is TMEM_OK or TMEM_MISS; returns the hits.
  * Bytes of missed pages are unspecified. Errors as tmem_put_run(). */
 int tmem_get_run(struct tmem_pool *pool, const struct tmem_oid *oid,
