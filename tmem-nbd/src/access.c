@@ -4,8 +4,9 @@
 #include <assert.h>
 #include "pages.h"
 
-/** Pages that are dropped under one lock; other requests get in between. */
-#define DROP_MAX 16384u
+/** Pages that are dropped under one lock; other requests get in between. The
+ * store looks up so many one by one; for more it walks the whole object. */
+#define DROP_MAX 8192u
 
 /** An access cut at page boundaries: a partial page, whole pages, and a
  * partial page, each of them perhaps empty. */

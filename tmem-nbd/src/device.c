@@ -42,6 +42,7 @@ struct findings {
 	union record record;
 	bool formatted; /* header is valid */
 	struct nbd_overflow_header header;
+	uint64_t generation; /* of the arena */
 };
 
 static bool same_device(const struct tmem_uuid *a, const struct tmem_uuid *b)
@@ -121,8 +122,6 @@ static int check_kept(const struct tmem_nbd_export_config *config,
 static int check_new(const struct tmem_nbd_export_config *config,
 		     const struct findings *found, char *why, size_t why_size)
 {
-	uint64_t generation = tmem_store_generation(config->store);
-
 	if (!same_device(&config->device, &no_device)) {
 		snprintf(
 			why, why_size,
@@ -134,7 +133,7 @@ static int check_new(const struct tmem_nbd_export_config *config,
 			why, why_size,
 			"the overflow file belongs to a device that this store does not hold (file's generation %016llx, store's %016llx): the pages it had in memory are lost; remove the file, or reset it to begin an empty device",
 			(unsigned long long)found->header.generation,
-			(unsigned long long)generation);
+			(unsigned long long)found->generation);
 		return -ESTALE;
 	}
 	if (!config->size) {
@@ -165,7 +164,7 @@ static int begin(const struct tmem_nbd_export_config *config,
 	}
 	if (config->overflow_fd >= 0 && !found->formatted) {
 		found->header.size = record->size;
-		found->header.generation = tmem_store_generation(config->store);
+		found->header.generation = found->generation;
 		found->header.device = record->device;
 		r = nbd_overflow_format(config->overflow_fd, &found->header);
 		if (r < 0) {
@@ -256,10 +255,10 @@ err1:
 }
 
 int nbd_device_open(const struct tmem_nbd_export_config *config,
-		    struct tmem_pool *pool, struct nbd_device **out, char *why,
-		    size_t why_size)
+		    struct tmem_pool *pool, uint64_t generation,
+		    struct nbd_device **out, char *why, size_t why_size)
 {
-	struct findings found = {.kept = false};
+	struct findings found = {.generation = generation};
 	int r;
 
 	*why = '\0';

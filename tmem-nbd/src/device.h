@@ -74,12 +74,12 @@ extern const struct tmem_oid nbd_device_record_oid;
 
 /**
  * Begin a device, or take up the one that pool and overflow file hold. pool
- * and config's descriptors stay the caller's. Returns and errors as
- * tmem_nbd_export_start().
+ * and config's descriptors stay the caller's; config's store is not looked at,
+ * generation is its arena's. Returns and errors as tmem_nbd_export_start().
  */
 int nbd_device_open(const struct tmem_nbd_export_config *config,
-		    struct tmem_pool *pool, struct nbd_device **out, char *why,
-		    size_t why_size);
+		    struct tmem_pool *pool, uint64_t generation,
+		    struct nbd_device **out, char *why, size_t why_size);
 
 /** Nobody uses the device any more. NULL is fine. Always returns NULL. */
 struct nbd_device *nbd_device_close(struct nbd_device *device);

@@ -386,8 +386,9 @@ int tmem_nbd_export_start(const struct tmem_nbd_export_config *config,
 	r = open_pool(nbd, config, why, why_size);
 	if (r < 0)
 		goto err1;
-	r = nbd_device_open(config, nbd->pool, &nbd->info.device, why,
-			    why_size);
+	r = nbd_device_open(config, nbd->pool,
+			    tmem_store_generation(config->store),
+			    &nbd->info.device, why, why_size);
 	if (r < 0)
 		goto err2;
 	nbd->info.device->name = nbd->name;

@@ -75,6 +75,8 @@ struct tmem_nbd_export_config {
 	 * success. Its format: tmem-nbd(8), OVERFLOW FILE. */
 	int overflow_fd;
 	struct tmem_store *store;
+	/** The pool's; TMEM_CODEC_NONE: the store's default. */
+	enum tmem_codec codec;
 	/** Most connections at a time; 0: 64. */
 	unsigned max_connections;
 	/** Time for a client's handshake, milliseconds; 0: 10,000. */

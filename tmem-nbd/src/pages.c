@@ -233,8 +233,8 @@ static int write_run(struct nbd_device *device, struct nbd_io *io,
 	unsigned i, segments = 0, refused = 0;
 	int r;
 
-	r = tmem_put_run(device->pool, &nbd_device_oid, (uint32_t)first, count,
-			 from, io->outcome);
+	r = tmem_replace_run(device->pool, &nbd_device_oid, (uint32_t)first,
+			     count, from, io->outcome);
 	if (r < 0)
 		return -EIO;
 	if ((unsigned)r == count) {
@@ -325,33 +325,30 @@ static int drop_slots(struct nbd_device *device, struct nbd_io *io,
 int nbd_pages_drop(struct nbd_device *device, struct nbd_io *io, uint64_t first,
 		   uint64_t count)
 {
-	uint64_t page, end = first + count, next;
+	uint64_t page, end = first + count;
 	int r;
 
 	/* The file first: a slot under a page of the pool may be stale and
-	 * must not come to light. */
+	 * must not come to light. Both in one go, whatever lies between: to
+	 * drop an absent page costs little, a call more. */
 	page = nbd_page_map_find(&device->spilled, first, end, true);
-	for (; page < end;
-	     page = nbd_page_map_find(&device->spilled, next, end, true)) {
-		next = nbd_page_map_find(&device->spilled, page, end, false);
-		r = drop_slots(device, io, page, next - page);
+	if (page < end) {
+		r = drop_slots(device, io, page, end - page);
 		if (r < 0) {
-			nbd_io_count(io, TMEM_NBD_STAT_overflow_errors,
-				     next - page);
+			nbd_io_count(io, TMEM_NBD_STAT_overflow_errors, 1);
 			nbd_device_report(
-				device, "punching the overflow file failed: %s",
+				device,
+				"dropping pages from the overflow file failed: %s",
 				strerror(-r));
 			return r;
 		}
 	}
 	page = nbd_page_map_find(&device->held, first, end, true);
-	for (; page < end;
-	     page = nbd_page_map_find(&device->held, next, end, true)) {
-		next = nbd_page_map_find(&device->held, page, end, false);
-		if (tmem_flush_run(device->pool, &nbd_device_oid,
-				   (uint32_t)page, next - page) < 0)
-			return -EIO;
-		nbd_page_map_clear(&device->held, page, next - page);
-	}
+	if (page == end)
+		return 0;
+	if (tmem_flush_run(device->pool, &nbd_device_oid, (uint32_t)page,
+			   end - page) < 0)
+		return -EIO;
+	nbd_page_map_clear(&device->held, page, end - page);
 	return 0;
 }
