@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#define FUSE_USE_VERSION 314
+#include <errno.h>
+#include <fuse_opt.h>
+#include <limits.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tmem/client.h>
+#include <tmem/store.h>
+#include <unistd.h>
+
+#include "options.h"
+#include "size.h"
+
+/* Values that need more than a conversion; parsed after the rest. */
+struct texts {
+	char *coherency, *budget, *codec;
+	char *fsname, *subtype;
+	int default_permissions_off;
+};
+
+struct parse {
+	struct fs_options opt;
+	struct texts text;
+	char *mountpoint;
+	int foreground, debug, single, help, version, embedded;
+	int allow_other, default_permissions;
+};
+
+#define MEMBER(template, member, value)                                        \
+	{                                                                      \
+		template, offsetof(struct parse, member), value                \
+	}
+
+enum key { KEY_DISCARD = 100, KEY_ALLOW_OTHER, KEY_DEFAULT_PERMISSIONS };
+
+static const struct fuse_opt specs[] = {
+	MEMBER("-f", foreground, 1),
+	MEMBER("-d", debug, 1),
+	MEMBER("debug", debug, 1),
+	MEMBER("-s", single, 1),
+	MEMBER("-h", help, 1),
+	MEMBER("--help", help, 1),
+	MEMBER("-V", version, 1),
+	MEMBER("--version", version, 1),
+	MEMBER("--embedded", embedded, 1),
+	MEMBER("embedded", embedded, 1),
+	MEMBER("tmemd=%s", opt.socket, 0),
+	MEMBER("budget=%s", text.budget, 0),
+	MEMBER("codec=%s", text.codec, 0),
+	MEMBER("name=%s", opt.name, 0),
+	MEMBER("coherency=%s", text.coherency, 0),
+	MEMBER("entry_timeout=%lf", opt.entry_timeout, 0),
+	MEMBER("attr_timeout=%lf", opt.attr_timeout, 0),
+	MEMBER("negative_timeout=%lf", opt.negative_timeout, 0),
+	MEMBER("max_threads=%u", opt.max_threads, 0),
+	MEMBER("no_default_permissions", text.default_permissions_off, 1),
+	MEMBER("fsname=%s", text.fsname, 0),
+	MEMBER("subtype=%s", text.subtype, 0),
+	MEMBER("allow_other", allow_other, 1),
+	MEMBER("allow_root", allow_other, 1),
+	MEMBER("default_permissions", default_permissions, 1),
+	FUSE_OPT_KEY("allow_root", FUSE_OPT_KEY_KEEP),
+	/* What mount(8) and fstab have for others. */
+	FUSE_OPT_KEY("defaults", KEY_DISCARD),
+	FUSE_OPT_KEY("auto", KEY_DISCARD),
+	FUSE_OPT_KEY("noauto", KEY_DISCARD),
+	FUSE_OPT_KEY("user", KEY_DISCARD),
+	FUSE_OPT_KEY("nouser", KEY_DISCARD),
+	FUSE_OPT_KEY("users", KEY_DISCARD),
+	FUSE_OPT_KEY("owner", KEY_DISCARD),
+	FUSE_OPT_KEY("group", KEY_DISCARD),
+	FUSE_OPT_KEY("nofail", KEY_DISCARD),
+	FUSE_OPT_KEY("_netdev", KEY_DISCARD),
+	FUSE_OPT_KEY("relatime", KEY_DISCARD),
+	FUSE_OPT_KEY("comment=", KEY_DISCARD),
+	FUSE_OPT_END,
+};
+
+static int bad(const char *what, const char *value, const char *remedy)
+{
+	fprintf(stderr, "tmemfs: %s \"%s\": %s\n", what, value, remedy);
+	return -EINVAL;
+}
+
+/* fuse_opt_parse() asks about what the table does not finish: 0 drops it, 1
+ * leaves it to libfuse. */
+static int process(void *data, const char *arg, int key, struct fuse_args *rest)
+{
+	struct parse *parse = data;
+	char **place;
+
+	if (key == KEY_DISCARD ||
+	    (key == FUSE_OPT_KEY_OPT &&
+	     (!strncmp(arg, "x-", 2) || !strncmp(arg, "X-", 2))))
+		return 0;
+	if (key != FUSE_OPT_KEY_NONOPT)
+		return 1;
+	place = !parse->opt.source ? &parse->opt.source : &parse->mountpoint;
+	if (*place)
+		return bad("argument", arg,
+			   "one SOURCE and one MOUNTPOINT are taken");
+	*place = strdup(arg);
+	return *place ? 0 : -1;
+}
+
+static int parse_coherency(const char *text, enum fs_coherency *out)
+{
+	static const char *const names[] = {
+		[FS_STRICT] = "strict",
+		[FS_OPEN] = "open",
+		[FS_EXCLUSIVE] = "exclusive",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (!text ? i == FS_OPEN : !strcmp(text, names[i])) {
+			*out = (enum fs_coherency)i;
+			return 0;
+		}
+	return bad("coherency", text, "use strict, open or exclusive");
+}
+
+static int parse_codec(const char *text, enum tmem_codec *out)
+{
+	static const char *const names[TMEM_CODEC_COUNT] = {
+		[TMEM_CODEC_RAW] = "raw",
+		[TMEM_CODEC_LZ4] = "lz4",
+		[TMEM_CODEC_LZO] = "lzo",
+		[TMEM_CODEC_ZSTD] = "zstd",
+	};
+
+	*out = TMEM_CODEC_NONE;
+	if (!text)
+		return 0;
+	for (size_t i = 0; i < TMEM_CODEC_COUNT; i++)
+		if (names[i] && !strcmp(text, names[i])) {
+			*out = (enum tmem_codec)i;
+			return 0;
+		}
+	return bad("codec", text, "use raw, lz4, lzo or zstd");
+}
+
+static int parse_budget(const char *text, uint64_t *out)
+{
+	*out = 0;
+	if (!text)
+		return 0;
+	if (tmem_size_parse(text, out) || *out < TMEM_BUDGET_MIN)
+		return bad("budget", text,
+			   "give a size of 4M or more, as 512M");
+	return 0;
+}
+
+/* Seconds that the kernel may believe names and attributes without asking. */
+static int settle_timeouts(struct fs_options *opt)
+{
+	static const double defaults[] = {
+		[FS_STRICT] = 0,
+		[FS_OPEN] = 1,
+		[FS_EXCLUSIVE] = 86400,
+	};
+	double *given[] = {&opt->entry_timeout, &opt->attr_timeout,
+			   &opt->negative_timeout};
+
+	for (size_t i = 0; i < sizeof(given) / sizeof(*given); i++) {
+		if (isnan(*given[i]) || *given[i] > 1e9)
+			return bad("timeout", "", "give seconds, 0 to 1e9");
+		if (*given[i] < 0)
+			*given[i] = i == 2 ? 0 : defaults[opt->coherency];
+	}
+	if (opt->coherency == FS_STRICT &&
+	    (opt->entry_timeout > 0 || opt->attr_timeout > 0 ||
+	     opt->negative_timeout > 0))
+		return bad("coherency", "strict",
+			   "goes with no timeouts: leave them out");
+	return 0;
+}
+
+/* As other file systems show themselves: SOURCE on MOUNTPOINT type
+ * fuse.tmemfs. */
+static int name_mount(struct fuse_args *args, const struct parse *parse)
+{
+	char *opts = NULL, *text = NULL;
+	int rc;
+
+	if (asprintf(&text, "fsname=%s",
+		     parse->text.fsname ? parse->text.fsname
+					: parse->opt.source) < 0)
+		return -ENOMEM;
+	rc = fuse_opt_add_opt_escaped(&opts, text);
+	free(text);
+	if (rc == 0 &&
+	    asprintf(&text, "subtype=%s",
+		     parse->text.subtype ? parse->text.subtype : "tmemfs") < 0)
+		rc = -1;
+	if (rc == 0) {
+		rc = fuse_opt_add_opt_escaped(&opts, text);
+		free(text);
+	}
+	rc = rc || fuse_opt_add_arg(args, "-o") ||
+	     fuse_opt_add_arg(args, opts) ||
+	     (parse->opt.allow_other &&
+	      fuse_opt_add_arg(args, "-oallow_other")) ||
+	     (parse->opt.default_permissions &&
+	      fuse_opt_add_arg(args, "-odefault_permissions"));
+	free(opts);
+	return rc ? -ENOMEM : 0;
+}
+
+/*
+ * Everybody may use root's mount, with the kernel checking permissions. A
+ * user's own mount is for that user alone, whose rights the lower file system
+ * checks; opened to others, the kernel must check again.
+ */
+static void settle_access(struct parse *parse)
+{
+	struct fs_options *opt = &parse->opt;
+
+	opt->allow_other = parse->allow_other || geteuid() == 0;
+	opt->default_permissions =
+		parse->default_permissions ||
+		(opt->allow_other && !parse->text.default_permissions_off);
+}
+
+static int settle(struct fuse_args *args, struct parse *parse)
+{
+	struct fs_options *opt = &parse->opt;
+	int rc;
+
+	opt->foreground = parse->foreground || parse->debug;
+	opt->debug = parse->debug;
+	opt->single = parse->single;
+	opt->embedded = parse->embedded;
+	opt->help = parse->help;
+	opt->version = parse->version;
+	if (opt->help || opt->version)
+		return 0;
+	if (!parse->mountpoint)
+		return bad(
+			"arguments", opt->source ? opt->source : "",
+			"give SOURCE and MOUNTPOINT; tmemfs --help shows how");
+	opt->mountpoint = realpath(parse->mountpoint, NULL);
+	if (!opt->mountpoint)
+		return bad("mount point", parse->mountpoint, strerror(errno));
+	if (opt->socket && opt->embedded)
+		return bad("embedded with tmemd", opt->socket,
+			   "leave one of them out");
+	if (opt->max_threads < 1 || opt->max_threads > 1000)
+		return bad("max_threads", "", "give 1 to 1000");
+	settle_access(parse);
+	if ((rc = parse_coherency(parse->text.coherency, &opt->coherency)) ||
+	    (rc = parse_codec(parse->text.codec, &opt->codec)) ||
+	    (rc = parse_budget(parse->text.budget, &opt->budget)) ||
+	    (rc = settle_timeouts(opt)))
+		return rc;
+	if (opt->debug && fuse_opt_add_arg(args, "-d"))
+		return -ENOMEM;
+	return name_mount(args, parse);
+}
+
+int fs_options_parse(struct fs_options *opt, struct fuse_args *args)
+{
+	struct parse parse = {
+		.opt =
+			{
+				.entry_timeout = -1,
+				.attr_timeout = -1,
+				.negative_timeout = -1,
+				.max_threads = 64,
+			},
+	};
+	int rc = -EINVAL;
+
+	/* libfuse names an unreadable value itself. */
+	if (fuse_opt_parse(args, &parse, specs, process) == 0)
+		rc = settle(args, &parse);
+	free(parse.text.coherency);
+	free(parse.text.budget);
+	free(parse.text.codec);
+	free(parse.text.fsname);
+	free(parse.text.subtype);
+	free(parse.mountpoint);
+	*opt = parse.opt;
+	if (rc)
+		fs_options_deinit(opt);
+	return rc;
+}
+
+void fs_options_deinit(struct fs_options *opt)
+{
+	free(opt->source);
+	free(opt->mountpoint);
+	free(opt->socket);
+	free(opt->name);
+	*opt = (struct fs_options){.source = NULL};
+}
+
+void fs_options_help(const char *program)
+{
+	printf("usage: %s [options] SOURCE MOUNTPOINT\n"
+	       "\n"
+	       "Mount SOURCE at MOUNTPOINT (which may be SOURCE itself), with what is read\n"
+	       "kept in tmem's store.\n"
+	       "\n"
+	       "    -f                     stay in the foreground\n"
+	       "    -d                     the same, and print every request\n"
+	       "    -s                     serve with one thread\n"
+	       "    -h, --help             print this\n"
+	       "    -V, --version          print the version\n"
+	       "    -o tmemd=SOCKET        tmemd's socket (default: " TMEM_SOCKET_PATH
+	       ",\n"
+	       "                           if tmemd answers there, else embedded)\n"
+	       "    -o embedded            a store of its own\n"
+	       "    -o budget=SIZE         of that store (default: 25%% of the memory\n"
+	       "                           available)\n"
+	       "    -o codec=CODEC         raw, lz4, lzo or zstd (default: the store's)\n"
+	       "    -o name=NAME           client name (default: from MOUNTPOINT)\n"
+	       "    -o coherency=MODE      strict, open or exclusive (default: open)\n"
+	       "    -o entry_timeout=S     seconds that names are cached (default: 1; strict\n"
+	       "                           0, exclusive 86400)\n"
+	       "    -o attr_timeout=S      seconds that attributes are cached (likewise)\n"
+	       "    -o negative_timeout=S  seconds that absence is cached (default: 0)\n"
+	       "    -o max_threads=N       most threads (default: 64)\n"
+	       "    -o allow_other         let other users in (default as root)\n"
+	       "    -o default_permissions let the kernel check permissions (default with\n"
+	       "                           allow_other; no_default_permissions: not)\n"
+	       "\n"
+	       "and what mount(8) and mount.fuse3(8) take. See tmemfs(1).\n",
+	       program);
+}
