@@ -47,15 +47,9 @@ struct tmemd_exports {
 int tmemd_exports_new(struct tmemd *daemon, struct tmemd_exports **out)
 {
 	struct tmemd_exports *exports = calloc(1, sizeof(*exports));
-	int r;
 
 	if (exports == NULL)
 		return -ENOMEM;
-	r = tmemd_records_init(&exports->records, daemon->store);
-	if (r < 0) {
-		free(exports);
-		return r;
-	}
 	exports->daemon = daemon;
 	pthread_mutex_init(&exports->lock, NULL);
 	*out = exports;
@@ -90,14 +84,25 @@ static struct hosted *exports_find_locked(struct tmemd_exports *exports,
 	return hosted;
 }
 
+/* The records' pool is made when it is needed, so that a store without exports
+ * is empty. */
+static int exports_records_locked(struct tmemd_exports *exports)
+{
+	if (exports->records.pool != NULL)
+		return 0;
+	return tmemd_records_init(&exports->records, exports->daemon->store);
+}
+
 /* List an export and write its record. */
 static int exports_claim(struct tmemd_exports *exports, struct hosted *hosted,
 			 char *error)
 {
-	int r = 0;
+	int r;
 
 	pthread_mutex_lock(&exports->lock);
-	if (exports_find_locked(exports, hosted->owner.uid, hosted->name))
+	r = exports_records_locked(exports);
+	if (r == 0 &&
+	    exports_find_locked(exports, hosted->owner.uid, hosted->name))
 		r = tmemd_error(
 			error, -EBUSY,
 			"an export \"%s\" of this user is being served: stop its tmem-nbd, or give another --name",
@@ -289,8 +294,8 @@ static bool exports_is_orphan_locked(struct tmemd_exports *exports,
 	bool keep;
 
 	return !client->connected &&
-	       exports_find_locked(exports, client->uid, client->name) ==
-		       NULL &&
+	       !exports_find_locked(exports, client->uid, client->name) &&
+	       exports_records_locked(exports) == 0 &&
 	       tmemd_records_get(&exports->records, client->uid, client->name,
 				 &keep) &&
 	       !keep;
