@@ -162,6 +162,11 @@ bool tmem_charge_swap(struct tmem_store *store, struct tmem_pool_state *pool,
 		return false;
 	part->charge += charge;
 	part->pages += (uint64_t)pages;
+	if (!part->pages) {
+		/* What is left of a charge without pages is drift. */
+		try_sums(pool, -part->charge, 0, NULL);
+		part->charge = 0;
+	}
 	for (int i = 0; i < 2; i++) {
 		uint32_t id = i ? old : new;
 		struct tmem_content_word w;
