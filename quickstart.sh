@@ -91,7 +91,7 @@ undo_process() {
 #   guard RUN PID
 guard() {
 	run=$1
-	trap '' INT TERM HUP QUIT
+	trap '' INT TERM HUP QUIT PIPE
 	set +e
 	while alive "$2" && [[ ! -e $run/over ]]; do
 		sleep 0.2

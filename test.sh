@@ -18,6 +18,11 @@ work=$top/build-test
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 all_parts=(lint gcc clang asan tsan tidy fuzz)
 fuzz_seconds=60
+# The sanitizers' shadow memory has fixed places, which a kernel that
+# randomises addresses widely enough may take first.
+sanitized=()
+! setarch --addr-no-randomize true 2>/dev/null ||
+	sanitized=(setarch --addr-no-randomize)
 
 usage() {
 	cat <<USAGE
@@ -166,20 +171,18 @@ part_clang() {
 	build clang clang && run_tests clang -- --suite unit
 }
 
-part_asan() {
+build_asan() {
 	build asan clang -Db_sanitize=address,undefined -Dfuzzers=true \
-		-Ddebug_locks=true &&
-		run_tests asan -- --no-suite slow
+		-Ddebug_locks=true
 }
 
-# ThreadSanitizer's shadow memory has fixed places, which a kernel that
-# randomises addresses widely enough may take first.
+part_asan() {
+	build_asan && run_tests asan "${sanitized[@]}" -- --no-suite slow
+}
+
 part_tsan() {
-	local -a launcher=()
-	! setarch --addr-no-randomize true 2>/dev/null ||
-		launcher=(setarch --addr-no-randomize)
 	build tsan clang -Db_sanitize=thread &&
-		run_tests tsan "${launcher[@]}" -- --suite unit --suite model
+		run_tests tsan "${sanitized[@]}" -- --suite unit --suite model
 }
 
 part_tidy() {
@@ -198,9 +201,7 @@ tidy_all() {
 }
 
 part_fuzz() {
-	[[ -e $work/asan/build.ninja ]] ||
-		build asan clang -Db_sanitize=address,undefined \
-			-Dfuzzers=true -Ddebug_locks=true || return
+	[[ -e $work/asan/build.ninja ]] || build_asan || return
 	step "fuzz: every target for $fuzz_seconds s"
 	local target name
 	local -a running=()
@@ -228,7 +229,7 @@ fuzz_one() {
 	[[ ! -e $dictionary ]] || options+=(-dict="$dictionary")
 	[[ ! -d $seeds ]] || corpus+=" $seeds"
 	# shellcheck disable=SC2086 # two folders
-	"$1" "${options[@]}" $corpus
+	"${sanitized[@]}" "$1" "${options[@]}" $corpus
 }
 
 # What tests set up, and must have taken down again.
