@@ -21,8 +21,8 @@ attach() {
 	attached_out[$name]=$out
 	cleanup_fn stop_process "${attached_pid[$name]}"
 	local r
-	read -r -t 30 r <&"$out" && [[ $r == 0 ]] ||
-		fail "client $name did not attach: ${r:-no answer}"
+	read -r -t 30 r <&"$out" || r="no answer"
+	[[ $r == 0 ]] || fail "client $name did not attach: $r"
 }
 
 # Tell a client; its answer is in the variable answer.

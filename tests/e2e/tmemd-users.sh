@@ -43,11 +43,18 @@ his stats --json |
 		[.pools[].client] == ["guest"]' >/dev/null ||
 	fail "a user sees what is not his: $(his stats --json)"
 his stats | grep -q guest || fail "a user does not see his own"
-for command in "set --weight=1 guest" "set --budget=32M" "freeze guest" \
-	"thaw --all" "flush guest" "reclaim 1M" freeable \
-	"shared-auth guest 00112233-4455-6677-8899-aabbccddeeff"; do
-	refused 1 "for the administrator" his $command
-done
+while read -ra command; do
+	refused 1 "for the administrator" his "${command[@]}"
+done <<-EOF
+	set --weight=1 guest
+	set --budget=32M
+	freeze guest
+	thaw --all
+	flush guest
+	reclaim 1M
+	freeable
+	shared-auth guest 00112233-4455-6677-8899-aabbccddeeff
+EOF
 expect root-client 100 get 0 100
 
 # Clients of one name are told apart by user.

@@ -182,6 +182,19 @@ static int exports_parse(const json_t *request, struct hosted *hosted,
 	return 0;
 }
 
+/* Whether fd is a listening unix stream socket. */
+static bool exports_is_listener(int fd)
+{
+	int domain, type, listening;
+	socklen_t size = sizeof(int);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) ==
+		       0 &&
+	       domain == AF_UNIX && type == SOCK_STREAM && listening != 0;
+}
+
 /* Start serving with the descriptors that came with the request. */
 static int exports_start(struct tmemd_exports *exports, struct hosted *hosted,
 			 struct tmem_nbd_export_config *config,
@@ -272,6 +285,10 @@ void tmemd_exports_keep(struct tmemd_exports *exports, int sock,
 			error, -EINVAL,
 			"nbd-export: %u descriptors came with the request, expected %u",
 			message->fds, 1u + overflow);
+	if (r == 0 && !exports_is_listener(message->fd[0]))
+		r = tmemd_error(
+			error, -EINVAL,
+			"nbd-export: the first descriptor is no listening unix stream socket");
 	if (r == 0)
 		r = exports_claim(exports, &hosted, error);
 	if (r == 0) {
