@@ -107,9 +107,11 @@ START_TEST(capacity_is_rounded_up_and_bounded)
 	ck_assert_int_eq(open_arena(-1, 1), 0);
 	ck_assert_uint_eq(arena.capacity, 65536);
 	tmem_arena_deinit(&arena);
+#ifndef __SANITIZE_THREAD__ /* which leaves less address space than that */
 	ck_assert_int_eq(open_arena(-1, TMEM_ARENA_MAX), 0);
 	ck_assert_uint_eq(blocks(arena.fd), 4096);
 	tmem_arena_deinit(&arena);
+#endif
 	ck_assert_int_eq(open_arena(-1, 0), -EINVAL);
 	ck_assert_int_eq(open_arena(-1, TMEM_ARENA_MAX + 1), -EINVAL);
 }
