@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -27,9 +28,12 @@
 #include <unistd.h>
 #include "ring-client.h"
 
-/* Replies that lately came faster than this are waited for by spinning. */
-#define SPIN_NS	     20000u
+/* Turns of a spinning loop, about 1 us, between looks at the clock. */
 #define SPINS_A_LOOK 32u
+
+/* Of calls that are expected to take too long to spin, one in so many spins
+ * all the same, to learn whether that is still so. */
+#define PROBE 16u
 
 /* How often a sleeper looks whether tmemd is there, ms. */
 #define SLICE 20
@@ -50,8 +54,10 @@ struct tmem_ring_client {
 	_Atomic(bool) abandoned;
 	_Atomic(uint32_t) free_slots; /* bits; a futex while there is none */
 	_Atomic(uint32_t) sleepers;   /* threads without a slot */
-	/* By operation and size: average time until the reply, ns. Threads
-	 * overwrite each other's; it is only a guess. */
+	/* By operation and size: average time until the reply, ns, and calls
+	 * since the last probe. Threads overwrite each other's; it is only a
+	 * guess. */
+	_Atomic(uint32_t) calls;
 	_Atomic(uint32_t) expected[TMEM_RING_FLUSH_OBJECT + 1][SIZES];
 };
 
@@ -169,15 +175,19 @@ static void release_slot(struct tmem_ring_client *ring, unsigned i)
 		tmem_ring_wake(&ring->free_slots, 1);
 }
 
-static void post(struct tmem_ring_client *ring, unsigned i)
+/* Ring for a slot. Returns whether tmemd had to be woken. */
+static bool post(struct tmem_ring_client *ring, unsigned i, uint64_t now)
 {
 	_Atomic(uint32_t) *bell = &ring->ring->header.bell;
 
+	ring->ring->slot[i].rung_at = now;
 	atomic_store_explicit(&ring->ring->slot[i].state, TMEM_RING_REQUEST,
 			      memory_order_relaxed);
 	/* Releases the request. */
-	if (atomic_fetch_or(bell, 1u << i) & TMEM_RING_ASLEEP)
-		tmem_ring_wake(bell, 1);
+	if (!(atomic_fetch_or(bell, 1u << i) & TMEM_RING_ASLEEP))
+		return false;
+	tmem_ring_wake(bell, 1);
+	return true;
 }
 
 static bool is_done(struct tmem_ring_slot *slot)
@@ -196,7 +206,9 @@ static bool spin(struct tmem_ring_slot *slot, uint64_t since)
 				return true;
 			tmem_ring_pause();
 		}
-	} while (tmem_ring_now() - since < SPIN_NS);
+		/* Whom we wait for may be waiting for our processor. */
+		sched_yield();
+	} while (tmem_ring_now() - since < TMEM_RING_SPIN_NS);
 	return false;
 }
 
@@ -211,40 +223,70 @@ static _Atomic(uint32_t) *guess_of(struct tmem_ring_client *ring,
 	return &ring->expected[request->op][size < SIZES ? size : SIZES - 1];
 }
 
-/* Wait for the reply. Returns 0 or -ENOTCONN. */
-static int await_reply(struct tmem_ring_client *ring, unsigned i,
-		       const struct tmem_ring_request *request)
+/* Whether replies to such requests come soon enough to spin for them. */
+static bool is_worth_spinning(struct tmem_ring_client *ring,
+			      const _Atomic(uint32_t) *guess)
+{
+	uint32_t calls;
+
+	if (ring->alone)
+		return false;
+	if (atomic_load_explicit(guess, memory_order_relaxed) <=
+	    TMEM_RING_SPIN_NS)
+		return true;
+	calls = atomic_load_explicit(&ring->calls, memory_order_relaxed) + 1;
+	atomic_store_explicit(&ring->calls, calls, memory_order_relaxed);
+	return calls % PROBE == 0;
+}
+
+static void learn(_Atomic(uint32_t) *guess, uint64_t took)
+{
+	uint64_t old = atomic_load_explicit(guess, memory_order_relaxed);
+
+	atomic_store_explicit(guess, (uint32_t)((old * 7 + took) / 8),
+			      memory_order_relaxed);
+}
+
+/* Wait, spinning. Returns whether the reply is there. What is learnt from it
+ * must not be how long tmemd took to wake up. */
+static bool spin_for_reply(struct tmem_ring_client *ring, unsigned i,
+			   const struct tmem_ring_request *request,
+			   uint64_t since, bool woken)
+{
+	_Atomic(uint32_t) *guess = guess_of(ring, request);
+	bool done;
+
+	if (!is_worth_spinning(ring, guess))
+		return false;
+	done = spin(&ring->ring->slot[i], since);
+	if (!woken)
+		learn(guess,
+		      done ? tmem_ring_now() - since : 2 * TMEM_RING_SPIN_NS);
+	return done;
+}
+
+/* Wait, asleep. Returns 0 or -ENOTCONN. */
+static int sleep_for_reply(struct tmem_ring_client *ring, unsigned i,
+			   const struct tmem_ring_request *request,
+			   uint64_t since)
 {
 	struct tmem_ring_slot *slot = &ring->ring->slot[i];
-	_Atomic(uint32_t) *guess = guess_of(ring, request);
-	uint32_t expected = atomic_load_explicit(guess, memory_order_relaxed);
-	uint64_t since = tmem_ring_now();
-	uint64_t took;
-	uint32_t state;
 	int limit = ring->timeout;
+	uint32_t state;
 
 	if (request->op == TMEM_RING_FLUSH_OBJECT ||
 	    request->count > FLUSH_MANY)
 		limit *= FLUSH_PATIENCE;
-	if (ring->alone || expected > SPIN_NS || !spin(slot, since)) {
-		for (;;) {
-			state = TMEM_RING_REQUEST;
-			atomic_compare_exchange_strong(&slot->state, &state,
-						       TMEM_RING_SLEEPING);
-			if (is_done(slot))
-				break;
-			if (!may_wait(ring, since, limit))
-				return -ENOTCONN;
-			tmem_ring_sleep(&slot->state, TMEM_RING_SLEEPING,
-					SLICE);
-		}
+	for (;;) {
+		state = TMEM_RING_REQUEST;
+		atomic_compare_exchange_strong(&slot->state, &state,
+					       TMEM_RING_SLEEPING);
+		if (is_done(slot))
+			return 0;
+		if (!may_wait(ring, since, limit))
+			return -ENOTCONN;
+		tmem_ring_sleep(&slot->state, TMEM_RING_SLEEPING, SLICE);
 	}
-	took = tmem_ring_now() - since;
-	if (took > 4 * SPIN_NS)
-		took = 4 * SPIN_NS;
-	expected = (uint32_t)((expected * 7 + took) / 8);
-	atomic_store_explicit(guess, expected, memory_order_relaxed);
-	return 0;
 }
 
 /* Copy the reply out. Returns its result, or -ENOTCONN when it makes no
@@ -279,7 +321,9 @@ int tmem_ring_client_call(struct tmem_ring_client *ring,
 			  const struct tmem_ring_request *request,
 			  const void *in, void *out, uint8_t *outcome)
 {
-	int i, r;
+	uint64_t since;
+	int i, r = 0;
+	bool woken;
 
 	i = claim_slot(ring);
 	if (i < 0)
@@ -288,8 +332,10 @@ int tmem_ring_client_call(struct tmem_ring_client *ring,
 	if (request->op == TMEM_RING_PUT)
 		memcpy(ring->ring->buffer[i], in,
 		       (size_t)request->count * TMEM_PAGE_SIZE);
-	post(ring, (unsigned)i);
-	r = await_reply(ring, (unsigned)i, request);
+	since = tmem_ring_now();
+	woken = post(ring, (unsigned)i, since);
+	if (!spin_for_reply(ring, (unsigned)i, request, since, woken))
+		r = sleep_for_reply(ring, (unsigned)i, request, since);
 	if (r == 0)
 		r = collect(ring, (unsigned)i, request, out, outcome);
 	/* A slot whose request was not answered stays taken: tmemd may still

@@ -33,6 +33,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -42,9 +43,7 @@
 /* Threads of a ring: as many as our machines have cores to spare for one. */
 #define WORKERS 2u
 
-/* Longest that a leader spins for the next request. It spins at all only when
- * requests have lately come this fast. */
-#define SPIN_NS	     20000u
+/* Turns of a spinning loop, about 1 us, between looks at the clock. */
 #define SPINS_A_LOOK 32u
 
 /* Requests for which one slot above 0 counts as calls from several threads. */
@@ -75,11 +74,12 @@ struct tmem_ring_server {
 	/* Slots that are served by workers that do not lead. */
 	_Atomic(uint32_t) busy;
 
-	/* Held by the worker that leads; guards the three below. */
+	/* Held by the worker that leads; guards those below. */
 	pthread_mutex_t leader;
-	unsigned last;	 /* slot served last */
-	unsigned crowd;	 /* requests to go until it counts as one thread */
-	uint64_t gap_ns; /* how long requests make it wait, on average */
+	unsigned last;	     /* slot served last */
+	unsigned crowd;	     /* requests to go until it counts as one thread */
+	uint64_t gap_ns;     /* how long requests make it wait, on average */
+	uint64_t idle_since; /* when it began to wait, 0 when it had not to */
 
 	/* Held for reading while a request uses a pool. */
 	pthread_rwlock_t pools_lock;
@@ -98,11 +98,11 @@ static bool is_rung(struct tmem_ring_server *server)
 }
 
 /* Spin for the next request if it is likely to come soon. */
-static bool spin(struct tmem_ring_server *server, uint64_t since)
+static bool spin(struct tmem_ring_server *server)
 {
 	unsigned i;
 
-	if (server->alone || server->gap_ns > SPIN_NS)
+	if (server->alone || server->gap_ns > TMEM_RING_SPIN_NS)
 		return is_rung(server);
 	do {
 		for (i = 0; i < SPINS_A_LOOK; i++) {
@@ -110,20 +110,22 @@ static bool spin(struct tmem_ring_server *server, uint64_t since)
 				return true;
 			tmem_ring_pause();
 		}
-	} while (tmem_ring_now() - since < SPIN_NS);
+		/* Our client may be waiting for this processor. */
+		sched_yield();
+	} while (tmem_ring_now() - server->idle_since < TMEM_RING_SPIN_NS);
 	return false;
 }
 
 static void wait_for_request(struct tmem_ring_server *server)
 {
 	_Atomic(uint32_t) *bell = &server->ring->header.bell;
-	uint64_t since, gap;
 	uint32_t old;
 
+	server->idle_since = 0;
 	if (is_rung(server))
 		return;
-	since = tmem_ring_now();
-	while (!spin(server, since)) {
+	server->idle_since = tmem_ring_now();
+	while (!spin(server)) {
 		/* Bits that are no slot's are the client's nonsense. */
 		old = atomic_load(bell);
 		if (old & TMEM_RING_SLOT_BITS)
@@ -133,9 +135,19 @@ static void wait_for_request(struct tmem_ring_server *server)
 			continue;
 		tmem_ring_sleep(bell, TMEM_RING_ASLEEP, -1);
 	}
-	gap = tmem_ring_now() - since;
-	if (gap > 4 * SPIN_NS)
-		gap = 4 * SPIN_NS; /* so that it is soon forgotten */
+}
+
+/* Learn from when a request came how long to wait for the next: not from when
+ * it was seen, since waking up may have taken longer than it would have taken
+ * to wait for it. */
+static void learn_gap(struct tmem_ring_server *server, uint64_t rung_at)
+{
+	uint64_t gap = 0;
+
+	if (server->idle_since && rung_at > server->idle_since)
+		gap = rung_at - server->idle_since;
+	if (gap > 2 * TMEM_RING_SPIN_NS)
+		gap = 2 * TMEM_RING_SPIN_NS; /* so that it is soon forgotten */
 	server->gap_ns = (server->gap_ns * 7 + gap) / 8;
 }
 
@@ -161,6 +173,7 @@ static int take_slot(struct tmem_ring_server *server)
 	state = atomic_load(&server->ring->slot[slot].state);
 	if (state != TMEM_RING_REQUEST && state != TMEM_RING_SLEEPING)
 		return -1;
+	learn_gap(server, server->ring->slot[slot].rung_at);
 	if (slot > 0)
 		server->crowd = CROWD;
 	else if (server->crowd > 0)

@@ -77,10 +77,12 @@ struct tmem_ring_slot {
 	 * found, or -errno. An object's flush: 1 when it held pages. */
 	int32_t result;
 	struct tmem_ring_request request;
-	uint8_t unused[8];
+	/** When the bell was rung, ns of CLOCK_MONOTONIC: a hint for how long
+	 * to spin for the next. */
+	uint64_t rung_at;
 	/** Of a put or get of several pages: one enum tmem_outcome a page. */
 	uint8_t outcome[TMEM_RUN_MAX];
-	uint8_t unused2[192];
+	uint8_t unused[192];
 };
 
 struct tmem_ring_header {
@@ -122,6 +124,15 @@ int tmem_ring_request_check(const struct tmem_ring_request *request,
 void tmem_ring_sleep(_Atomic(uint32_t) *word, uint32_t value, int ms);
 /** Wake up to count threads that sleep on word, of any process. */
 void tmem_ring_wake(_Atomic(uint32_t) *word, int count);
+
+/**
+ * How long either side spins before it sleeps, ns: what waking a thread costs
+ * where it costs most, on a virtual machine whose other processors are idle.
+ * Spinning for that long at most doubles the cost of a wait (Karlin et al.,
+ * "Competitive randomized algorithms for nonuniform problems", 1994), and
+ * neither side does it when it has lately been in vain.
+ */
+#define TMEM_RING_SPIN_NS 50000u
 
 /** Nanoseconds of a steady clock. */
 uint64_t tmem_ring_now(void);
