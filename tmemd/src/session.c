@@ -31,8 +31,10 @@
 #include <uuid.h>
 #include "session.h"
 
-/* More than any host's guests and mounts; each costs three threads. */
-#define SESSIONS_MAX 512u
+/* More than any host's guests and mounts; each costs three threads. One user
+ * who is not root gets a part of them. */
+#define SESSIONS_MAX	  512u
+#define SESSIONS_MAX_USER 64u
 
 /* Longest that a session waits for its predecessor to be gone, s. */
 #define PREDECESSOR_WAIT 5
@@ -362,6 +364,18 @@ static void *run_session(void *arg)
 	return NULL;
 }
 
+/* Whether there is room for one more of this user's. */
+static bool has_room_locked(const struct tmem_sessions *all, uid_t uid)
+{
+	const struct session *s;
+	unsigned own = 0;
+
+	for (s = all->first; s; s = s->next)
+		own += s->uid == uid;
+	return all->count < SESSIONS_MAX &&
+	       (uid == 0 || own < SESSIONS_MAX_USER);
+}
+
 static int start_thread(struct session *session)
 {
 	struct tmem_sessions *all = session->all;
@@ -372,7 +386,7 @@ static int start_thread(struct session *session)
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_mutex_lock(&all->lock);
-	r = all->count < SESSIONS_MAX ? 0 : -ENOSPC;
+	r = has_room_locked(all, session->uid) ? 0 : -EUSERS;
 	if (r == 0)
 		r = -pthread_create(&thread, &attr, run_session, session);
 	if (r == 0) {
