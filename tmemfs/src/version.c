@@ -12,7 +12,8 @@
 
 int fs_version_key_init(struct fs_version_key *key)
 {
-	static_assert(sizeof(key->secret) >= XXH3_SECRET_SIZE_MIN);
+	static_assert(sizeof(key->secret) >= XXH3_SECRET_SIZE_MIN,
+		      "secret too short");
 	ssize_t got = getrandom(key->secret, sizeof(key->secret), 0);
 
 	if (got < 0)
