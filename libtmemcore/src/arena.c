@@ -72,9 +72,10 @@ static void lay_out(struct arena_header *header, uint64_t capacity,
 {
 	const uint64_t size[TMEM_PART_COUNT] = {
 		[TMEM_PART_HEADER] = PAGE,
-		[TMEM_PART_CLIENTS] = TMEM_CLIENTS_MAX * TMEM_CLIENT_RECORD,
-		[TMEM_PART_POOLS] = TMEM_POOLS_MAX * TMEM_POOL_RECORD,
-		[TMEM_PART_AUTHS] = TMEM_AUTHS_MAX * TMEM_AUTH_RECORD,
+		[TMEM_PART_CLIENTS] =
+			(uint64_t)TMEM_CLIENTS_MAX * TMEM_CLIENT_RECORD,
+		[TMEM_PART_POOLS] = (uint64_t)TMEM_POOLS_MAX * TMEM_POOL_RECORD,
+		[TMEM_PART_AUTHS] = (uint64_t)TMEM_AUTHS_MAX * TMEM_AUTH_RECORD,
 		[TMEM_PART_SLABMAP] = round_up(capacity / PART_ALIGN, PAGE),
 		[TMEM_PART_OBJECTS] = capacity,
 		[TMEM_PART_LEAVES] = capacity,
@@ -244,7 +245,7 @@ static int reopen(struct tmem_arena *arena, int fd,
 static int create(struct tmem_arena *arena, int fd, uint64_t capacity,
 		  struct tmem_budget *budget)
 {
-	struct arena_header header;
+	struct arena_header header = {0};
 	int r;
 
 	r = make(fd, capacity, &header);

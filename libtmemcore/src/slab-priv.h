@@ -150,7 +150,8 @@ static inline struct slab *slab_at(const struct tmem_slabs *slabs, uint32_t id)
 
 static inline uint64_t slab_place(uint32_t id, unsigned class, uint32_t slot)
 {
-	return ((uint64_t)id * TMEM_SLAB_SIZE + slot * slab_slot_bytes(class)) /
+	return ((uint64_t)id * TMEM_SLAB_SIZE +
+		(uint64_t)slot * slab_slot_bytes(class)) /
 	       TMEM_SLAB_UNIT;
 }
 
