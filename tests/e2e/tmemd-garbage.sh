@@ -6,12 +6,12 @@
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/daemon-lib.sh"
-requires python3 --version
+requires env PATH=/usr/bin:/bin python3 --version
 requires jq --version
 
 # The bad peers are another user's where this test may choose: an administrator
 # gets through whatever other users do.
-bad_peer=(python3 "$tmp/bad-peer.py")
+bad_peer=(env PATH=/usr/bin:/bin python3 "$tmp/bad-peer.py")
 group=()
 cp "$e2e_dir/tmemd-garbage.py" "$tmp/bad-peer.py"
 if ((EUID == 0)); then

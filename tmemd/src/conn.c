@@ -18,7 +18,6 @@
 #include <unistd.h>
 #include "control.h"
 #include "exports.h"
-#include "log.h"
 #include "message.h"
 
 #define CONNS_MAX	 512u
@@ -246,9 +245,9 @@ void tmemd_conns_add(struct tmemd_conns *conns, int sock)
 	}
 	pthread_mutex_unlock(&conns->lock);
 	if (!room) {
-		tmem_log(LOG_INFO,
-			 "too many control connections: hung up on user %u",
-			 conn->peer.uid);
+		/* Does not wait: there is room in a new socket. */
+		tmem_message_send_error(sock, -EUSERS,
+					"too many control connections");
 		goto refuse;
 	}
 	if (conn_start(conn) == 0)

@@ -151,16 +151,17 @@ static int exports_parse(const json_t *request, struct hosted *hosted,
 			 bool *has_overflow, char *error)
 {
 	const char *name = NULL, *device = NULL, *description = NULL;
+	const char *codec = NULL;
 	int read_only = 0, keep = 0, reset = 0, overflow = 0;
 	json_int_t size = 0;
 	json_error_t why;
 
 	if (json_unpack_ex((json_t *)request, &why, 0,
-			   "{s:s, s?I, s?b, s?b, s?b, s?b, s?s, s?s}", "name",
-			   &name, "size", &size, "read_only", &read_only,
-			   "keep", &keep, "reset", &reset, "overflow",
-			   &overflow, "device", &device, "description",
-			   &description) < 0)
+			   "{s:s, s?I, s?b, s?b, s?b, s?b, s?s, s?s, s?s}",
+			   "name", &name, "size", &size, "read_only",
+			   &read_only, "keep", &keep, "reset", &reset,
+			   "overflow", &overflow, "device", &device,
+			   "description", &description, "codec", &codec) < 0)
 		return tmemd_error(error, -EINVAL, "nbd-export: %s", why.text);
 	if (strlen(name) >= sizeof(hosted->name) || size < 0)
 		return tmemd_error(
@@ -170,6 +171,14 @@ static int exports_parse(const json_t *request, struct hosted *hosted,
 		return tmemd_error(error, -EINVAL,
 				   "nbd-export: device \"%.64s\" is no uuid",
 				   device);
+	if (codec != NULL) {
+		config->codec = tmemd_setting_codec(codec);
+		if (config->codec == TMEM_CODEC_NONE)
+			return tmemd_error(
+				error, -EINVAL,
+				"nbd-export: codec \"%.64s\" is none of lz4, lzo, zstd, raw",
+				codec);
+	}
 	strcpy(hosted->name, name);
 	hosted->keep = keep;
 	hosted->read_only = read_only;
