@@ -55,6 +55,7 @@ START_TEST(every_key_is_read)
 				   "codec = zstd\n"
 				   "socket = /run/x.sock\n"
 				   "group = tmem\n"
+				   "grace = 5\n"
 				   "log-level = debug\n";
 
 	ck_assert_int_eq(read_text(text, strlen(text)), 0);
@@ -64,6 +65,7 @@ START_TEST(every_key_is_read)
 	ck_assert_int_eq(config.codec, TMEM_CODEC_ZSTD);
 	ck_assert_str_eq(config.socket, "/run/x.sock");
 	ck_assert_str_eq(config.group, "tmem");
+	ck_assert_uint_eq(config.grace, 5);
 	ck_assert_int_eq(config.log_level, LOG_DEBUG);
 }
 END_TEST
@@ -97,6 +99,7 @@ static const struct {
 	{"codec = ?\n", 1, "?", "lz4, lzo, zstd or raw"},
 	{"socket = x\n", 1, "x", "absolute path"},
 	{"group =\n", 1, "empty", "a group's name"},
+	{"grace = -1\n", 1, "-1", "seconds from 0"},
 	{"log-level = loud\n", 1, "loud", "debug"},
 	{"budget = 1G\ncolour = red\n", 2, "colour", "budget, capacity"},
 	{"budget 1G\n", 1, "budget 1G", "key = value"},

@@ -14,12 +14,15 @@
 #include "size.h"
 
 #define DEFAULT_PERCENT 25u
+#define DEFAULT_GRACE	60u
+#define GRACE_MAX	86400u
 #define CAPACITY_MAX	(1ull << 40)
 
 void tmemd_config_init(struct tmemd_config *config)
 {
 	*config = (struct tmemd_config){
 		.budget.percent = DEFAULT_PERCENT,
+		.grace = DEFAULT_GRACE,
 		.log_level = LOG_NOTICE,
 	};
 }
@@ -144,6 +147,24 @@ static int config_group(struct tmemd_config *config, const char *value,
 	return config_replace(&config->group, value);
 }
 
+static int config_grace(struct tmemd_config *config, const char *value,
+			char *error)
+{
+	unsigned long seconds;
+	char *end;
+
+	errno = 0;
+	seconds = strtoul(value, &end, 10);
+	if (errno != 0 || !isdigit((unsigned char)*value) || *end != '\0' ||
+	    seconds > GRACE_MAX)
+		return tmemd_error(
+			error, -EINVAL,
+			"grace \"%s\" is not valid: give seconds from 0 to %u",
+			value, GRACE_MAX);
+	config->grace = (unsigned)seconds;
+	return 0;
+}
+
 static int config_log_level(struct tmemd_config *config, const char *value,
 			    char *error)
 {
@@ -162,10 +183,10 @@ static const struct {
 	const char *name;
 	int (*set)(struct tmemd_config *config, const char *value, char *error);
 } config_keys[] = {
-	{"budget", config_budget},	 {"capacity", config_capacity},
-	{"arena", config_arena},	 {"codec", config_codec},
-	{"socket", config_socket},	 {"group", config_group},
-	{"log-level", config_log_level},
+	{"budget", config_budget}, {"capacity", config_capacity},
+	{"arena", config_arena},   {"codec", config_codec},
+	{"socket", config_socket}, {"group", config_group},
+	{"grace", config_grace},   {"log-level", config_log_level},
 };
 
 int tmemd_config_set(struct tmemd_config *config, const char *key,
@@ -176,7 +197,7 @@ int tmemd_config_set(struct tmemd_config *config, const char *key,
 			return config_keys[i].set(config, value, error);
 	return tmemd_error(
 		error, -EINVAL,
-		"there is no key \"%s\": use budget, capacity, arena, codec, socket, group or log-level",
+		"there is no key \"%s\": use budget, capacity, arena, codec, socket, group, grace or log-level",
 		key);
 }
 

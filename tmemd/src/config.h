@@ -38,8 +38,9 @@ struct tmemd_config {
 	uint64_t capacity; /**< bytes; 0: the machine's RAM */
 	char *arena;	   /**< "auto" (also NULL), "none" or a path */
 	enum tmem_codec codec;
-	char *socket; /**< NULL: where this user's tmemd listens */
-	char *group;  /**< NULL: nobody but this user and root */
+	char *socket;	/**< NULL: where this user's tmemd listens */
+	char *group;	/**< NULL: nobody but this user and root */
+	unsigned grace; /**< seconds that keepers have after a restart */
 	int log_level;
 	struct tmemd_client_rule *rules;
 };

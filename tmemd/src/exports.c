@@ -5,8 +5,9 @@
  *	keeper comes ---> hosted ---> keeper goes ---> pool destroyed
  *	     ^              |  \--- with "keep" -----> kept until it comes again
  *	     |              v
- *	     +---- tmemd goes, and comes back -----> 60 s without its keeper:
- *	                                             destroyed, unless kept
+ *	     +---- tmemd goes, and comes back -----> the grace is over
+ *	                                             without its keeper:
+ *destroyed, unless kept
  *
  * An export is listed, and so its name taken, before its record is written and
  * until after it is forgotten; expire() goes by that list, under the lock.
@@ -345,9 +346,8 @@ void tmemd_exports_expire(struct tmemd_exports *exports)
 					     client[i].name);
 			tmem_log(
 				LOG_NOTICE,
-				"export %s of user %u: its keeper did not come back in %u s, its pages are flushed",
-				client[i].name, client[i].uid,
-				TMEMD_EXPORTS_GRACE);
+				"export %s of user %u: its keeper did not come back, its pages are flushed",
+				client[i].name, client[i].uid);
 		}
 		pthread_mutex_unlock(&exports->lock);
 	}

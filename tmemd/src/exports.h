@@ -17,9 +17,6 @@
 struct tmemd;
 struct tmemd_exports;
 
-/** Time that keepers have to come back when tmemd has been restarted. */
-#define TMEMD_EXPORTS_GRACE 60
-
 /** Returns 0 or -ENOMEM. */
 int tmemd_exports_new(struct tmemd *daemon, struct tmemd_exports **out);
 

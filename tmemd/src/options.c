@@ -22,6 +22,7 @@ static const struct option options_long[] = {
 	{"codec", required_argument, NULL, OPTION_KEY},
 	{"socket", required_argument, NULL, OPTION_KEY},
 	{"group", required_argument, NULL, OPTION_KEY},
+	{"grace", required_argument, NULL, OPTION_KEY},
 	{"log-level", required_argument, NULL, OPTION_KEY},
 	{"config", required_argument, NULL, 'c'},
 	{"check-config", no_argument, NULL, OPTION_CHECK_CONFIG},
@@ -47,6 +48,7 @@ static const char options_help[] =
 	"      --codec=NAME      lz4 (default), lzo, zstd or raw\n"
 	"      --socket=PATH     where to listen\n"
 	"      --group=NAME      let this group's members attach\n"
+	"      --grace=SECONDS   time for keepers of exports to come back (60)\n"
 	"      --log-level=LEVEL error, warning, notice (default), info or debug\n"
 	"\n"
 	"  -h, --help            show this help and exit\n"

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 #include <tmem/stats.h>
@@ -35,12 +36,12 @@ static void steward_warn_fixed(const struct tmemd_config *old,
 			       const struct tmemd_config *new)
 {
 	if (old->capacity != new->capacity || old->codec != new->codec ||
-	    !steward_same(old->arena, new->arena) ||
+	    old->grace != new->grace || !steward_same(old->arena, new->arena) ||
 	    !steward_same(old->socket, new->socket) ||
 	    !steward_same(old->group, new->group))
 		tmem_log(
 			LOG_WARNING,
-			"capacity, arena, codec, socket and group take effect when tmemd is restarted");
+			"capacity, arena, codec, socket, group and grace take effect when tmemd is restarted");
 }
 
 static void steward_set_budget(struct tmemd *daemon,
@@ -131,16 +132,26 @@ static bool steward_wait(struct tmemd_steward *steward, time_t seconds,
 	return !stop;
 }
 
+static time_t steward_grace(struct tmemd *daemon)
+{
+	time_t grace;
+
+	pthread_mutex_lock(&daemon->lock);
+	grace = daemon->config.grace;
+	pthread_mutex_unlock(&daemon->lock);
+	return grace;
+}
+
 static void *steward_main(void *arg)
 {
 	struct tmemd_steward *steward = arg;
 	struct tmemd *daemon = steward->daemon;
 	bool reload = false, expired = !tmem_store_reopened(daemon->store);
 	struct timespec now;
-	time_t grace_end;
+	time_t grace_end, wait;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	grace_end = now.tv_sec + TMEMD_EXPORTS_GRACE;
+	grace_end = now.tv_sec + steward_grace(daemon);
 	do {
 		if (reload)
 			steward_reread(daemon);
@@ -151,7 +162,9 @@ static void *steward_main(void *arg)
 			tmemd_exports_expire(daemon->exports);
 			expired = true;
 		}
-	} while (steward_wait(steward, STEWARD_PERIOD, &reload));
+		wait = expired ? STEWARD_PERIOD
+			       : MIN(STEWARD_PERIOD, grace_end - now.tv_sec);
+	} while (steward_wait(steward, wait, &reload));
 	return NULL;
 }
 
