@@ -43,26 +43,43 @@ static uint64_t used(const struct tmem_store *store)
 	return atomic_load_explicit(&store->budget.used, memory_order_relaxed);
 }
 
+/* A part of a lap: small, so that a shard that holds nothing but pages in use
+ * is not gone through again before they are read again. */
+static uint64_t lap_part(const struct tmem_queue *queue)
+{
+	uint32_t part = queue->count / 16;
+
+	if (part > HOLD_LEAVES)
+		return HOLD_LEAVES;
+	return part ? part : 1;
+}
+
+/* *looked adds the leaves that the hand passed. */
 static unsigned evict_shard(struct tmem_store *store,
 			    struct tmem_pool_state *pool, unsigned s,
-			    struct tmem_drops *drops)
+			    uint64_t *looked)
 {
 	struct tmem_shard *shard = &store->index.shard[s];
 	struct tmem_queue *queue = &pool->shard[s].queue;
-	unsigned taken = 0, looked = 0;
+	struct tmem_drops drops;
+	unsigned taken = 0;
 
+	drops.count = 0;
 	tmem_lock_acquire(&shard->lock);
-	while (queue->tail && taken < HOLD_PAGES && looked++ < HOLD_LEAVES) {
+	for (uint64_t left = lap_part(queue);
+	     left && queue->tail && taken < HOLD_PAGES; left--) {
 		uint32_t id = queue->hand ? queue->hand : queue->tail;
 		struct tmem_leaf *leaf = tmem_index_leaf(&store->index, id);
 		unsigned mask = ~leaf->visited & 0xffu;
 
 		leaf->visited = 0;
 		queue->hand = leaf->queue_prev;
-		taken += tmem_pool_take(store, pool, s, id, mask, drops);
+		taken += tmem_pool_take(store, pool, s, id, mask, &drops);
+		++*looked;
 	}
 	pool->shard[s].evictions += taken;
 	tmem_lock_release(&shard->lock);
+	tmem_drops_drop(store, &drops);
 	return taken;
 }
 
@@ -74,20 +91,24 @@ static uint64_t evict_pool(struct tmem_store *store,
 {
 	int64_t charge =
 		atomic_load_explicit(&pool->charge, memory_order_relaxed);
-	struct tmem_drops drops = {0};
 	int64_t evicted = 0;
-	unsigned idle = 0;
+	uint64_t looked = 0;
 
-	/* A shard where all pages were visited needs a second look. */
-	while (idle < 2 * TMEM_SHARDS &&
-	       atomic_load_explicit(&pool->pages, memory_order_relaxed) > 0) {
-		unsigned s = atomic_fetch_add_explicit(&pool->cursor, 1,
-						       memory_order_relaxed) %
-			     TMEM_SHARDS;
-		unsigned taken = evict_shard(store, pool, s, &drops);
+	for (;;) {
+		int64_t left = atomic_load_explicit(&pool->pages,
+						    memory_order_relaxed);
+		unsigned s, taken;
 
-		tmem_drops_drop(store, &drops);
-		idle = taken ? 0 : idle + 1;
+		/* The first lap may do no more than clear marks. */
+		if (left <= 0 || looked > 2 * (uint64_t)left + TMEM_SHARDS)
+			break;
+		s = atomic_fetch_add_explicit(&pool->cursor, 1,
+					      memory_order_relaxed) %
+		    TMEM_SHARDS;
+		taken = evict_shard(store, pool, s, &looked);
+		if (!taken)
+			continue;
+		looked = 0;
 		evicted += taken;
 		if (evicted >= pages &&
 		    charge - atomic_load_explicit(&pool->charge,
