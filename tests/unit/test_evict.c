@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Whose page goes, who pays, and whether room is made when there is some to
+ * make.
+ */
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include "store-scene.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static struct tmem_store *store;
+
+static void set_client(const char *name, struct tmem_client_settings settings)
+{
+	ck_assert_int_eq(tmem_store_client_set(store,
+					       scene_client_id(store, name),
+					       &settings),
+			 0);
+}
+
+static uint64_t charged(const char *name)
+{
+	return scene_client_stat(store, name, TMEM_CLIENT_STAT_charged);
+}
+
+static uint64_t pages(const char *name)
+{
+	return scene_client_stat(store, name, TMEM_CLIENT_STAT_pages);
+}
+
+/* Put count pages from object 0 on, 64 an object, seeds from seed on. Returns
+ * how many were stored. */
+static unsigned fill(struct tmem_pool *pool, unsigned count, uint64_t seed)
+{
+	unsigned stored = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		stored += scene_put(pool, i / 64, i % 64, seed + i);
+	return stored;
+}
+
+static unsigned held(struct tmem_pool *pool, unsigned count, uint64_t seed)
+{
+	unsigned hits = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		hits += scene_get(pool, i / 64, i % 64, seed + i);
+	return hits;
+}
+
+START_TEST(the_client_above_its_share_pays_and_not_the_one_below)
+{
+	struct tmem_client *small, *large;
+	struct tmem_pool *small_pool, *large_pool;
+
+	store = scene_open(16 * MIB);
+	small = scene_client(store, "small");
+	large = scene_client(store, "large");
+	small_pool = scene_pool(small, "a", 0);
+	large_pool = scene_pool(large, "b", 0);
+	ck_assert_uint_eq(fill(small_pool, 500, 1), 500);
+	fill(large_pool, 30000, 100000);
+	ck_assert_uint_gt(scene_client_stat(store, "large",
+					    TMEM_CLIENT_STAT_evictions),
+			  10000);
+	ck_assert_uint_eq(scene_client_stat(store, "small",
+					    TMEM_CLIENT_STAT_evictions),
+			  0);
+	ck_assert_uint_eq(held(small_pool, 500, 1), 500);
+	tmem_pool_free(small_pool);
+	tmem_pool_free(large_pool);
+	tmem_client_free(small);
+	tmem_client_free(large);
+	scene_close(store);
+}
+END_TEST
+
+START_TEST(memory_settles_at_the_weights)
+{
+	struct tmem_client *one, *three;
+	struct tmem_pool *one_pool, *three_pool;
+	double ratio;
+
+	store = scene_open(16 * MIB);
+	one = scene_client(store, "one");
+	three = scene_client(store, "three");
+	one_pool = scene_pool(one, "a", 0);
+	three_pool = scene_pool(three, "b", 0);
+	set_client("three", (struct tmem_client_settings){
+				    .set = TMEM_SET_WEIGHT, .weight = 300});
+	for (unsigned i = 0; i < 30000; i++) {
+		scene_put(one_pool, i / 64, i % 64, i);
+		scene_put(three_pool, i / 64, i % 64, 1000000 + i);
+	}
+	ratio = (double)charged("three") / (double)charged("one");
+	ck_assert_double_gt(ratio, 2.5);
+	ck_assert_double_lt(ratio, 3.5);
+	tmem_pool_free(one_pool);
+	tmem_pool_free(three_pool);
+	tmem_client_free(one);
+	tmem_client_free(three);
+	scene_close(store);
+}
+END_TEST
+
+START_TEST(a_scan_does_not_push_out_what_is_read)
+{
+	struct tmem_client *client;
+	struct tmem_pool *pool;
+	unsigned hits = 0;
+
+	store = scene_open(16 * MIB);
+	client = scene_client(store, "a");
+	pool = scene_pool(client, "p", 0);
+	fill(pool, 1000, 1);
+	for (unsigned round = 0; round < 60; round++) {
+		held(pool, 1000, 1);
+		for (unsigned i = 0; i < 500; i++)
+			scene_put(pool, 1000 + round, i, 50000 + round * 500 + i);
+	}
+	hits = held(pool, 1000, 1);
+	ck_assert_uint_gt(hits, 900);
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
+START_TEST(a_cap_holds_whoever_else_has_room)
+{
+	struct tmem_client *capped, *other;
+	struct tmem_pool *cache, *swap;
+	unsigned stored;
+
+	store = scene_open(64 * MIB);
+	capped = scene_client(store, "capped");
+	other = scene_client(store, "other");
+	cache = scene_pool(capped, "cache", 0);
+	set_client("capped", (struct tmem_client_settings){
+				     .set = TMEM_SET_CAP, .cap = 2 * MIB});
+	for (unsigned i = 0; i < 4000; i++) {
+		ck_assert(scene_put(cache, i / 64, i % 64, i));
+		if (i % 100 == 0)
+			ck_assert_uint_le(charged("capped"), 2 * MIB);
+	}
+	ck_assert_uint_gt(charged("capped"), MIB);
+	/* Persistent pages push the ephemeral ones out, then are refused. */
+	swap = scene_pool(capped, "swap", TMEM_POOL_PERSISTENT);
+	stored = fill(swap, 3000, 1);
+	ck_assert_uint_gt(stored, 500);
+	ck_assert_uint_lt(stored, 3000);
+	ck_assert_uint_le(charged("capped"), 2 * MIB);
+	ck_assert_uint_eq(scene_pool_stat(cache, TMEM_POOL_STAT_pages), 0);
+	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_refused_cap),
+			  3000 - stored);
+	ck_assert_uint_eq(held(swap, 3000, 1), stored);
+	tmem_pool_free(cache);
+	tmem_pool_free(swap);
+	tmem_client_free(capped);
+	tmem_client_free(other);
+	scene_close(store);
+}
+END_TEST
+
+START_TEST(a_page_may_be_replaced_at_the_cap)
+{
+	struct tmem_client *client;
+	struct tmem_pool *pool;
+
+	store = scene_open(64 * MIB);
+	client = scene_client(store, "a");
+	pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
+	set_client("a", (struct tmem_client_settings){
+				.set = TMEM_SET_MAXMEM, .maxmem = 10 * 4096});
+	ck_assert_uint_eq(fill(pool, 11, 1), 10);
+	for (unsigned i = 0; i < 10; i++)
+		ck_assert(scene_put(pool, 0, i, 100 + i));
+	ck_assert_uint_eq(held(pool, 10, 100), 10);
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
+START_TEST(lowering_maxmem_evicts_down_to_it)
+{
+	struct tmem_client *client;
+	struct tmem_pool *pool;
+
+	store = scene_open(64 * MIB);
+	client = scene_client(store, "a");
+	pool = scene_pool(client, "p", 0);
+	fill(pool, 3000, 1);
+	set_client("a", (struct tmem_client_settings){
+				.set = TMEM_SET_MAXMEM, .maxmem = 4 * MIB});
+	ck_assert_uint_le(pages("a"), 1024);
+	ck_assert_uint_gt(pages("a"), 900);
+	fill(pool, 3000, 1);
+	ck_assert_uint_le(pages("a"), 1024);
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
+/* Budgets, in MiB, where persistent pages must get all there is. */
+static const unsigned budgets[] = {4, 6, 16, 64};
+
+START_TEST(a_persistent_put_is_refused_only_when_nothing_ephemeral_is_left)
+{
+	struct tmem_client *client;
+	struct tmem_pool *cache, *swap;
+	unsigned i = 0;
+
+	store = scene_open(budgets[_i] * MIB);
+	client = scene_client(store, "a");
+	cache = scene_pool(client, "cache", 0);
+	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
+	/* Ephemeral pages between persistent ones, all over the classes. */
+	for (unsigned j = 0; j < budgets[_i] * 600; j++)
+		scene_put(cache, j / 64, j % 64, j);
+	while (scene_put(swap, i / 64, i % 64, 500000 + i)) {
+		scene_put(cache, i, 0, 900000 + i);
+		i++;
+	}
+	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_ephemeral_pages), 0);
+	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_freeable), 0);
+	ck_assert_uint_eq(held(swap, i, 500000), i);
+	tmem_pool_free(cache);
+	tmem_pool_free(swap);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
+START_TEST(a_store_of_tiny_ephemeral_pages_still_takes_persistent_ones)
+{
+	struct tmem_client *client;
+	struct tmem_pool *cache, *swap;
+	uint8_t page[TMEM_PAGE_SIZE];
+	struct tmem_oid oid = {{1, 2, 3}};
+	unsigned stored;
+
+	/* Fill pages take no slabs: all is in tables. */
+	store = scene_open(8 * MIB);
+	client = scene_client_in(store, "a", "none");
+	cache = scene_pool(client, "cache", 0);
+	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
+	memset(page, 1, sizeof(page));
+	for (uint32_t i = 0; i < 400000; i++)
+		ck_assert_int_eq(tmem_put(cache, &oid, i, page), TMEM_OK);
+	stored = fill(swap, 8000, 1);
+	ck_assert_uint_gt(stored, 1500);
+	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_ephemeral_pages), 0);
+	tmem_pool_free(cache);
+	tmem_pool_free(swap);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
+START_TEST(a_shared_content_is_charged_in_equal_parts)
+{
+	struct tmem_client *client[3];
+	struct tmem_pool *pool[3];
+	static const char *const names[] = {"a", "b", "alone"};
+
+	store = scene_open(64 * MIB);
+	for (unsigned i = 0; i < 3; i++) {
+		client[i] = scene_client(store, names[i]);
+		pool[i] = scene_pool(client[i], "p", 0);
+	}
+	for (unsigned i = 0; i < 2000; i++) {
+		scene_put(pool[0], i / 64, i % 64, i);
+		scene_put(pool[1], i / 64, i % 64, i);
+		scene_put(pool[2], i / 64, i % 64, 100000 + i);
+	}
+	ck_assert_uint_eq(charged("a"), charged("b"));
+	ck_assert_uint_lt(charged("a"), charged("alone") * 6 / 10);
+	ck_assert_uint_gt(charged("a"), charged("alone") * 4 / 10);
+	/* Who is left pays all of it. */
+	tmem_pool_free(pool[1]);
+	ck_assert_uint_gt(charged("a"), charged("alone") * 9 / 10);
+	tmem_pool_free(pool[0]);
+	tmem_pool_free(pool[2]);
+	for (unsigned i = 0; i < 3; i++)
+		tmem_client_free(client[i]);
+	scene_close(store);
+}
+END_TEST
+
+START_TEST(a_shared_pool_is_charged_to_all_who_joined)
+{
+	struct tmem_client *a, *b;
+	struct tmem_pool *pool_a, *pool_b;
+
+	store = scene_open(64 * MIB);
+	a = scene_client(store, "a");
+	b = scene_client(store, "b");
+	scene_authorise(store, "a", 1);
+	scene_authorise(store, "b", 1);
+	ck_assert_int_eq(scene_shared(a, 1, 0, &pool_a), 0);
+	ck_assert_int_eq(scene_shared(b, 1, 0, &pool_b), 0);
+	fill(pool_a, 1000, 1);
+	ck_assert_uint_eq(held(pool_b, 1000, 1), 1000);
+	ck_assert_uint_eq(pages("a"), 500);
+	ck_assert_uint_eq(pages("b"), 500);
+	ck_assert_uint_eq(charged("a"), charged("b"));
+	/* The cap of one holds for its part. */
+	set_client("b", (struct tmem_client_settings){
+				.set = TMEM_SET_MAXMEM, .maxmem = 600 * 4096});
+	for (unsigned i = 1000; i < 2000; i++)
+		scene_put(pool_b, i / 64, i % 64, 1 + i);
+	ck_assert_uint_le(pages("b"), 600);
+	tmem_pool_free(pool_a);
+	ck_assert_uint_le(pages("b"), 1200);
+	tmem_pool_free(pool_b);
+	tmem_client_free(a);
+	tmem_client_free(b);
+	scene_close(store);
+}
+END_TEST
+
+START_TEST(what_is_called_freeable_can_be_freed)
+{
+	struct tmem_client *client;
+	struct tmem_pool *cache, *swap;
+	uint64_t freeable, released, used;
+
+	store = scene_open(32 * MIB);
+	client = scene_client(store, "a");
+	cache = scene_pool(client, "cache", 0);
+	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
+	for (unsigned i = 0; i < 3000; i++) {
+		scene_put(cache, i / 64, i % 64, i);
+		scene_put(swap, i / 64, i % 64, 70000 + i);
+	}
+	used = scene_host(store, TMEM_HOST_STAT_used);
+	ck_assert_int_eq(tmem_store_reclaim(store, MIB, &released), 0);
+	ck_assert_uint_ge(released, MIB);
+	ck_assert_uint_lt(released, 3 * MIB);
+	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_used),
+			  used - released);
+	freeable = tmem_store_freeable(store);
+	ck_assert_uint_gt(freeable, 2 * MIB);
+	ck_assert_int_eq(tmem_store_reclaim(store, 1000 * MIB, &released), 0);
+	ck_assert_uint_ge(released, freeable);
+	ck_assert_uint_eq(tmem_store_freeable(store), 0);
+	ck_assert_uint_eq(held(swap, 3000, 70000), 3000);
+	ck_assert_int_eq(tmem_store_reclaim(store, 0, &released), -EINVAL);
+	tmem_pool_free(cache);
+	tmem_pool_free(swap);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
+START_TEST(a_shrunken_budget_is_kept_and_a_wider_one_used)
+{
+	struct tmem_client *client;
+	struct tmem_pool *cache, *swap;
+	unsigned stored;
+
+	store = scene_open(32 * MIB);
+	client = scene_client(store, "a");
+	cache = scene_pool(client, "cache", 0);
+	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
+	fill(cache, 12000, 1);
+	fill(swap, 4000, 100000);
+	ck_assert_int_eq(tmem_store_set_budget(store, 20 * MIB), 0);
+	ck_assert_uint_le(scene_host(store, TMEM_HOST_STAT_used), 20 * MIB);
+	/* Less than the persistent pages need: kept, and puts refused, also
+	 * those that would find a slot. */
+	ck_assert_int_eq(tmem_store_set_budget(store, 5 * MIB), -ENOMEM);
+	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_ephemeral_pages), 0);
+	ck_assert_uint_eq(fill(cache, 100, 1), 0);
+	ck_assert_uint_eq(held(swap, 4000, 100000), 4000);
+	ck_assert_int_eq(tmem_store_set_budget(store, 32 * MIB), 0);
+	stored = fill(cache, 4000, 1);
+	ck_assert_uint_eq(stored, 4000);
+	ck_assert_int_eq(tmem_store_set_budget(store, MIB), -EINVAL);
+	ck_assert_int_eq(tmem_store_set_budget(store, 1024 * MIB + 1), -EINVAL);
+	tmem_pool_free(cache);
+	tmem_pool_free(swap);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
+START_TEST(the_frozen_are_refused_and_may_read_and_flush)
+{
+	struct tmem_client *client;
+	struct tmem_pool *pool;
+
+	store = scene_open(16 * MIB);
+	client = scene_client(store, "a");
+	pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
+	fill(pool, 10, 1);
+	set_client("a", (struct tmem_client_settings){.set = TMEM_SET_FROZEN,
+						      .frozen = true});
+	/* Refused, and the old page is gone. */
+	ck_assert(!scene_put(pool, 0, 0, 2));
+	ck_assert(!scene_get(pool, 0, 0, 0));
+	ck_assert(scene_get(pool, 0, 1, 2));
+	ck_assert(scene_flush(pool, 0, 2));
+	set_client("a", (struct tmem_client_settings){.set = TMEM_SET_FROZEN});
+	ck_assert(scene_put(pool, 0, 0, 2));
+	tmem_store_set_frozen(store, true);
+	ck_assert(!scene_put(pool, 0, 1, 2));
+	ck_assert(!scene_get(pool, 0, 1, 0));
+	ck_assert(scene_get(pool, 0, 3, 4));
+	tmem_store_set_frozen(store, false);
+	ck_assert(scene_put(pool, 0, 1, 2));
+	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_refused_frozen), 2);
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("evict");
+	TCase *tc = tcase_create("evict");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_test(
+		tc, the_client_above_its_share_pays_and_not_the_one_below);
+	tcase_add_test(tc, memory_settles_at_the_weights);
+	tcase_add_test(tc, a_scan_does_not_push_out_what_is_read);
+	tcase_add_test(tc, a_cap_holds_whoever_else_has_room);
+	tcase_add_test(tc, a_page_may_be_replaced_at_the_cap);
+	tcase_add_test(tc, lowering_maxmem_evicts_down_to_it);
+	tcase_add_loop_test(
+		tc,
+		a_persistent_put_is_refused_only_when_nothing_ephemeral_is_left,
+		0, sizeof(budgets) / sizeof(budgets[0]));
+	tcase_add_test(
+		tc, a_store_of_tiny_ephemeral_pages_still_takes_persistent_ones);
+	tcase_add_test(tc, a_shared_content_is_charged_in_equal_parts);
+	tcase_add_test(tc, a_shared_pool_is_charged_to_all_who_joined);
+	tcase_add_test(tc, what_is_called_freeable_can_be_freed);
+	tcase_add_test(tc, a_shrunken_budget_is_kept_and_a_wider_one_used);
+	tcase_add_test(tc, the_frozen_are_refused_and_may_read_and_flush);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
