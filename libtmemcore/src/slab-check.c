@@ -61,7 +61,7 @@ uint32_t tmem_slab_owner(struct tmem_slabs *slabs, uint64_t place)
 	c = &slabs->class[slab_map_kind(map)][class];
 	tmem_lock_acquire(&c->lock);
 	if (slab_map_of(slab) == map && slot < slab_slots(class) &&
-	    slab_place(id, class, slot) == place &&
+	    slab_place(id, c->slot_bytes, slot) == place &&
 	    slab->owner[slot] < SLAB_FREE)
 		owner = slab->owner[slot];
 	tmem_lock_release(&c->lock);

@@ -84,7 +84,8 @@ static uint64_t drain(struct sweep *sweep, struct slab_class *c, unsigned class)
 		tmem_lock_release(&c->lock);
 		if (owner >= SLAB_FREE)
 			continue;
-		r = sweep->move(sweep->ctx, owner, slab_place(id, class, slot));
+		r = sweep->move(sweep->ctx, owner,
+				slab_place(id, c->slot_bytes, slot));
 		if (r == 0)
 			sweep->moved++;
 		else if (r == -ENOMEM)

@@ -36,6 +36,8 @@ static void init_classes(struct tmem_slabs *slabs)
 		for (unsigned i = 0; i < SLAB_CLASSES; i++) {
 			struct slab_class *c = &slabs->class[kind][i];
 
+			c->slots = slab_slots(i);
+			c->slot_bytes = slab_slot_bytes(i);
 			c->kept = SLAB_NONE;
 			for (unsigned b = 0; b < SLAB_BUCKETS; b++)
 				c->head[b] = SLAB_NONE;

@@ -74,6 +74,8 @@ struct slab_class {
 	uint32_t used;		  /* slots in use, draining slabs' too */
 	uint32_t slabs;		  /* in any state */
 	uint32_t kept;		  /* the empty slab, or SLAB_NONE */
+	uint32_t slots;		  /* a slab; never changes */
+	uint32_t slot_bytes;	  /* likewise */
 };
 
 struct tmem_slabs {
@@ -148,10 +150,10 @@ static inline struct slab *slab_at(const struct tmem_slabs *slabs, uint32_t id)
 	return &slab_group_at(slabs, id)->slab[id % SLAB_GROUP];
 }
 
-static inline uint64_t slab_place(uint32_t id, unsigned class, uint32_t slot)
+static inline uint64_t slab_place(uint32_t id, uint32_t slot_bytes,
+				  uint32_t slot)
 {
-	return ((uint64_t)id * TMEM_SLAB_SIZE +
-		(uint64_t)slot * slab_slot_bytes(class)) /
+	return ((uint64_t)id * TMEM_SLAB_SIZE + (uint64_t)slot * slot_bytes) /
 	       TMEM_SLAB_UNIT;
 }
 

@@ -7,6 +7,12 @@
  * after the slab's bytes are there and before any content is placed, and
  * cleared before they are given back: a process that dies between leaves bytes
  * that no slab claims, which reopening gives back.
+ *
+ * Measured, on two cores: a slot taken and given back, 80 ns (140 when slabs
+ * were put to the front of their list each time, which touches the records of
+ * their neighbours); a new slab of raw pages, 17 us to allocate and 1.3 us a
+ * page at first touch. Populating it at once (MADV_POPULATE_WRITE) would save a
+ * fifth of both together, and hold the class's lock three times as long.
  */
 #include <assert.h>
 #include <errno.h>
@@ -55,49 +61,80 @@ static struct slab_class *class_at(struct tmem_slabs *slabs, uint8_t map)
 
 /* Lists ------------------------------------------------------------------- */
 
-void slab_list(struct tmem_slabs *slabs, struct slab_class *class, uint32_t id)
+static void link_slab(struct tmem_slabs *slabs, struct slab_class *c,
+		      uint32_t id, unsigned bucket)
 {
 	struct slab *slab = slab_at(slabs, id);
-	uint32_t slots = slab_slots(slab_map_class(slab_map_of(slab)));
-	unsigned bucket = slab->used * SLAB_BUCKETS / slots;
 
-	tmem_lock_assert_held(&class->lock);
 	slab->state = (uint8_t)bucket;
-	atomic_fetch_add_explicit(&class->free, slots - slab->used,
-				  memory_order_relaxed);
 	if (bucket == SLAB_FULL)
 		return;
 	slab->prev = SLAB_NONE;
-	slab->next = class->head[bucket];
+	slab->next = c->head[bucket];
 	if (slab->next != SLAB_NONE)
 		slab_at(slabs, slab->next)->prev = id;
-	class->head[bucket] = id;
-	atomic_fetch_or_explicit(&class->listed, 1u << bucket,
+	c->head[bucket] = id;
+	atomic_fetch_or_explicit(&c->listed, 1u << bucket,
 				 memory_order_relaxed);
 }
 
-void slab_unlist(struct tmem_slabs *slabs, struct slab_class *class,
-		 uint32_t id)
+static void unlink_slab(struct tmem_slabs *slabs, struct slab_class *c,
+			uint32_t id)
 {
 	struct slab *slab = slab_at(slabs, id);
-	uint32_t slots = slab_slots(slab_map_class(slab_map_of(slab)));
+	unsigned bucket = slab->state;
 
-	tmem_lock_assert_held(&class->lock);
-	atomic_fetch_sub_explicit(&class->free, slots - slab->used,
-				  memory_order_relaxed);
-	if (slab->state < SLAB_BUCKETS) {
-		if (slab->prev != SLAB_NONE)
-			slab_at(slabs, slab->prev)->next = slab->next;
-		else
-			class->head[slab->state] = slab->next;
-		if (slab->next != SLAB_NONE)
-			slab_at(slabs, slab->next)->prev = slab->prev;
-		if (class->head[slab->state] == SLAB_NONE)
-			atomic_fetch_and_explicit(&class->listed,
-						  ~(1u << slab->state),
-						  memory_order_relaxed);
-	}
 	slab->state = SLAB_UNUSED;
+	if (bucket >= SLAB_BUCKETS)
+		return;
+	if (slab->prev != SLAB_NONE)
+		slab_at(slabs, slab->prev)->next = slab->next;
+	else
+		c->head[bucket] = slab->next;
+	if (slab->next != SLAB_NONE)
+		slab_at(slabs, slab->next)->prev = slab->prev;
+	if (c->head[bucket] == SLAB_NONE)
+		atomic_fetch_and_explicit(&c->listed, ~(1u << bucket),
+					  memory_order_relaxed);
+}
+
+static unsigned bucket_of(const struct slab_class *c, const struct slab *slab)
+{
+	return slab->used * SLAB_BUCKETS / c->slots;
+}
+
+/* A slab's fullness has changed. Mostly it stays in its list, and the records
+ * of its neighbours out of the cache. */
+static void relink_slab(struct tmem_slabs *slabs, struct slab_class *c,
+			uint32_t id)
+{
+	struct slab *slab = slab_at(slabs, id);
+	unsigned bucket = bucket_of(c, slab);
+
+	if (slab->state == bucket)
+		return;
+	unlink_slab(slabs, c, id);
+	link_slab(slabs, c, id, bucket);
+}
+
+void slab_list(struct tmem_slabs *slabs, struct slab_class *c, uint32_t id)
+{
+	struct slab *slab = slab_at(slabs, id);
+
+	tmem_lock_assert_held(&c->lock);
+	link_slab(slabs, c, id, bucket_of(c, slab));
+	atomic_fetch_add_explicit(&c->free, c->slots - slab->used,
+				  memory_order_relaxed);
+}
+
+void slab_unlist(struct tmem_slabs *slabs, struct slab_class *c, uint32_t id)
+{
+	struct slab *slab = slab_at(slabs, id);
+
+	tmem_lock_assert_held(&c->lock);
+	unlink_slab(slabs, c, id);
+	atomic_fetch_sub_explicit(&c->free, c->slots - slab->used,
+				  memory_order_relaxed);
 }
 
 /* Slabs ------------------------------------------------------------------- */
@@ -309,24 +346,28 @@ static void unkeep(struct tmem_slabs *slabs, struct slab_class *class)
 	atomic_fetch_sub_explicit(&slabs->kept, 1, memory_order_relaxed);
 }
 
-/* The slab to take a slot from, unlisted. */
+/* The slab to take a slot from; its free slots count already. */
 static int pick_slab(struct tmem_slabs *slabs, enum tmem_kind kind,
 		     unsigned class, bool grow, uint32_t *id)
 {
 	struct slab_class *c = &slabs->class[kind][class];
 	uint32_t listed =
 		atomic_load_explicit(&c->listed, memory_order_relaxed);
+	int r;
 
-	if (listed)
+	if (listed) {
 		*id = c->head[31 - __builtin_clz(listed)];
-	else if (c->kept != SLAB_NONE)
+		return 0;
+	}
+	if (c->kept != SLAB_NONE) {
 		*id = c->kept;
-	else
-		return grow ? new_slab(slabs, kind, class, id) : -ENOMEM;
-	if (*id == c->kept)
 		unkeep(slabs, c);
-	slab_unlist(slabs, c, *id);
-	return 0;
+		return 0;
+	}
+	r = grow ? new_slab(slabs, kind, class, id) : -ENOMEM;
+	if (r == 0)
+		slab_list(slabs, c, *id);
+	return r;
 }
 
 static int alloc_in(struct tmem_slabs *slabs, enum tmem_kind kind,
@@ -346,8 +387,9 @@ static int alloc_in(struct tmem_slabs *slabs, enum tmem_kind kind,
 		slab->owner[slot] = owner;
 		slab->used++;
 		c->used++;
-		slab_list(slabs, c, id);
-		*place = slab_place(id, class, slot);
+		atomic_fetch_sub_explicit(&c->free, 1, memory_order_relaxed);
+		relink_slab(slabs, c, id);
+		*place = slab_place(id, c->slot_bytes, slot);
 	}
 	tmem_lock_release(&c->lock);
 	return r;
@@ -397,49 +439,54 @@ static bool has_room(const struct tmem_slabs *slabs)
 	       limit - limit / 8;
 }
 
-/* An empty slab is kept, or taken out of its class: then true, and it must be
- * ended. */
+/* A listed slab fell empty: it is kept, or taken out of its class. Then true,
+ * and it must be ended. */
 static bool retire(struct tmem_slabs *slabs, struct slab_class *c, uint32_t id)
 {
-	struct slab *slab = slab_at(slabs, id);
-
-	slab_unlist(slabs, c, id);
 	if (c->kept == SLAB_NONE && has_room(slabs)) {
-		slab->state = SLAB_KEPT;
+		unlink_slab(slabs, c, id);
+		slab_at(slabs, id)->state = SLAB_KEPT;
 		c->kept = id;
-		atomic_fetch_add_explicit(
-			&c->free, slab_slots(slab_map_class(slab_map_of(slab))),
-			memory_order_relaxed);
 		atomic_fetch_add_explicit(&slabs->kept, 1,
 					  memory_order_relaxed);
 		return false;
 	}
+	slab_unlist(slabs, c, id);
 	c->slabs--;
 	return true;
+}
+
+static bool free_locked(struct tmem_slabs *slabs, struct slab_class *c,
+			uint32_t id, uint32_t slot)
+{
+	struct slab *slab = slab_at(slabs, id);
+
+	tmem_lock_assert_held(&c->lock);
+	assert(slab->owner[slot] < SLAB_FREE && "slot freed twice");
+	slab->owner[slot] = SLAB_FREE | slab->first_free;
+	slab->first_free = (uint16_t)slot;
+	slab->used--;
+	c->used--;
+	/* Whoever drains the slab ends it, or lists what is left. */
+	if (slab->state == SLAB_DRAINING)
+		return false;
+	atomic_fetch_add_explicit(&c->free, 1, memory_order_relaxed);
+	if (slab->used == 0)
+		return retire(slabs, c, id);
+	relink_slab(slabs, c, id);
+	return false;
 }
 
 void tmem_slab_free(struct tmem_slabs *slabs, uint64_t place)
 {
 	uint32_t id = slab_id(place), slot;
-	struct slab *slab = slab_at(slabs, id);
-	uint8_t map = slab_map_of(slab);
-	struct slab_class *c = class_at(slabs, map);
-	bool end = false;
+	struct slab_class *c = class_at(slabs, slab_map_of(slab_at(slabs, id)));
+	bool end;
 
-	slot = slab_offset(place) / slab_slot_bytes(slab_map_class(map));
-	assert(slab_place(id, slab_map_class(map), slot) == place);
+	slot = slab_offset(place) / c->slot_bytes;
+	assert(slab_place(id, c->slot_bytes, slot) == place);
 	tmem_lock_acquire(&c->lock);
-	assert(slab->owner[slot] < SLAB_FREE && "slot freed twice");
-	c->used--;
-	if (slab->state != SLAB_DRAINING)
-		slab_unlist(slabs, c, id);
-	slab->owner[slot] = SLAB_FREE | slab->first_free;
-	slab->first_free = (uint16_t)slot;
-	slab->used--;
-	if (slab->state != SLAB_DRAINING) {
-		slab_list(slabs, c, id);
-		end = slab->used == 0 && retire(slabs, c, id);
-	}
+	end = free_locked(slabs, c, id, slot);
 	tmem_lock_release(&c->lock);
 	if (end)
 		slab_end(slabs, id);
