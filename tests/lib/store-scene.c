@@ -3,7 +3,6 @@
  * A local store under test (store-scene.h).
  */
 #include "store-scene.h"
-#include <check.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "pages.h"
@@ -89,9 +88,9 @@ void scene_authorise(struct tmem_store *store, const char *client, uint8_t id)
 {
 	const struct tmem_uuid uuid = uuid_of(id);
 
-	ck_assert_int_eq(tmem_store_shared_auth(store, getuid(), client, &uuid,
-						true),
-			 0);
+	ck_assert_int_eq(
+		tmem_store_shared_auth(store, getuid(), client, &uuid, true),
+		0);
 }
 
 static struct tmem_oid oid_of(uint64_t object)
@@ -191,4 +190,24 @@ uint32_t scene_pool_id(struct tmem_store *store, const char *name)
 			id = info[i].id;
 	free(info);
 	return id;
+}
+
+int scene_run(const char *name, void (*setup)(void), void (*teardown)(void),
+	      const TTest *const *tests, size_t count)
+{
+	Suite *suite = suite_create(name);
+	TCase *tc = tcase_create(name);
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(tc, 240);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	for (size_t i = 0; i < count; i++)
+		tcase_add_test(tc, tests[i]);
+	suite_add_tcase(suite, tc);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -9,6 +9,7 @@
 #ifndef TEST_STORE_SCENE_H
 #define TEST_STORE_SCENE_H
 
+#include <check.h>
 #include <stdbool.h>
 #include <tmem/client.h>
 #include <tmem/stats.h>
@@ -17,7 +18,8 @@
 /** Open a store of budget bytes in a memfd of its own. */
 struct tmem_store *scene_open(uint64_t budget);
 /** The same with an arena file (not taken over) and hash bits (0: all). */
-struct tmem_store *scene_open_arena(uint64_t budget, int fd, unsigned hash_bits);
+struct tmem_store *scene_open_arena(uint64_t budget, int fd,
+				    unsigned hash_bits);
 /** Check the store, and close it. */
 void scene_close(struct tmem_store *store);
 /** tmem_store_check() finds nothing. */
@@ -52,5 +54,9 @@ uint64_t scene_client_stat(struct tmem_store *store, const char *name,
 uint32_t scene_client_id(struct tmem_store *store, const char *name);
 /** A pool's id by name; 0 when there is none. */
 uint32_t scene_pool_id(struct tmem_store *store, const char *name);
+
+/** Run one test case: main()'s return value. setup and teardown may be NULL. */
+int scene_run(const char *name, void (*setup)(void), void (*teardown)(void),
+	      const TTest *const *tests, size_t count);
 
 #endif

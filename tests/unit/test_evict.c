@@ -5,7 +5,6 @@
  */
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include "store-scene.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -62,12 +61,12 @@ START_TEST(the_client_above_its_share_pays_and_not_the_one_below)
 	large_pool = scene_pool(large, "b", 0);
 	ck_assert_uint_eq(fill(small_pool, 500, 1), 500);
 	fill(large_pool, 30000, 100000);
-	ck_assert_uint_gt(scene_client_stat(store, "large",
-					    TMEM_CLIENT_STAT_evictions),
-			  10000);
-	ck_assert_uint_eq(scene_client_stat(store, "small",
-					    TMEM_CLIENT_STAT_evictions),
-			  0);
+	ck_assert_uint_gt(
+		scene_client_stat(store, "large", TMEM_CLIENT_STAT_evictions),
+		10000);
+	ck_assert_uint_eq(
+		scene_client_stat(store, "small", TMEM_CLIENT_STAT_evictions),
+		0);
 	ck_assert_uint_eq(held(small_pool, 500, 1), 500);
 	tmem_pool_free(small_pool);
 	tmem_pool_free(large_pool);
@@ -118,7 +117,8 @@ START_TEST(a_scan_does_not_push_out_what_is_read)
 	for (unsigned round = 0; round < 60; round++) {
 		held(pool, 1000, 1);
 		for (unsigned i = 0; i < 500; i++)
-			scene_put(pool, 1000 + round, i, 50000 + round * 500 + i);
+			scene_put(pool, 1000 + round, i,
+				  50000 + round * 500 + i);
 	}
 	hits = held(pool, 1000, 1);
 	ck_assert_uint_gt(hits, 900);
@@ -138,8 +138,8 @@ START_TEST(a_cap_holds_whoever_else_has_room)
 	capped = scene_client(store, "capped");
 	other = scene_client(store, "other");
 	cache = scene_pool(capped, "cache", 0);
-	set_client("capped", (struct tmem_client_settings){
-				     .set = TMEM_SET_CAP, .cap = 2 * MIB});
+	set_client("capped", (struct tmem_client_settings){.set = TMEM_SET_CAP,
+							   .cap = 2 * MIB});
 	for (unsigned i = 0; i < 4000; i++) {
 		ck_assert(scene_put(cache, i / 64, i % 64, i));
 		if (i % 100 == 0)
@@ -172,8 +172,8 @@ START_TEST(a_page_may_be_replaced_at_the_cap)
 	store = scene_open(64 * MIB);
 	client = scene_client(store, "a");
 	pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
-	set_client("a", (struct tmem_client_settings){
-				.set = TMEM_SET_MAXMEM, .maxmem = 10 * 4096});
+	set_client("a", (struct tmem_client_settings){.set = TMEM_SET_MAXMEM,
+						      .maxmem = 10 * 4096});
 	ck_assert_uint_eq(fill(pool, 11, 1), 10);
 	for (unsigned i = 0; i < 10; i++)
 		ck_assert(scene_put(pool, 0, i, 100 + i));
@@ -193,8 +193,8 @@ START_TEST(lowering_maxmem_evicts_down_to_it)
 	client = scene_client(store, "a");
 	pool = scene_pool(client, "p", 0);
 	fill(pool, 3000, 1);
-	set_client("a", (struct tmem_client_settings){
-				.set = TMEM_SET_MAXMEM, .maxmem = 4 * MIB});
+	set_client("a", (struct tmem_client_settings){.set = TMEM_SET_MAXMEM,
+						      .maxmem = 4 * MIB});
 	ck_assert_uint_le(pages("a"), 1024);
 	ck_assert_uint_gt(pages("a"), 900);
 	fill(pool, 3000, 1);
@@ -205,21 +205,18 @@ START_TEST(lowering_maxmem_evicts_down_to_it)
 }
 END_TEST
 
-/* Budgets, in MiB, where persistent pages must get all there is. */
-static const unsigned budgets[] = {4, 6, 16, 64};
-
-START_TEST(a_persistent_put_is_refused_only_when_nothing_ephemeral_is_left)
+static void fill_with_both(unsigned mib)
 {
 	struct tmem_client *client;
 	struct tmem_pool *cache, *swap;
 	unsigned i = 0;
 
-	store = scene_open(budgets[_i] * MIB);
+	store = scene_open(mib * MIB);
 	client = scene_client(store, "a");
 	cache = scene_pool(client, "cache", 0);
 	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
 	/* Ephemeral pages between persistent ones, all over the classes. */
-	for (unsigned j = 0; j < budgets[_i] * 600; j++)
+	for (unsigned j = 0; j < mib * 600; j++)
 		scene_put(cache, j / 64, j % 64, j);
 	while (scene_put(swap, i / 64, i % 64, 500000 + i)) {
 		scene_put(cache, i, 0, 900000 + i);
@@ -232,6 +229,14 @@ START_TEST(a_persistent_put_is_refused_only_when_nothing_ephemeral_is_left)
 	tmem_pool_free(swap);
 	tmem_client_free(client);
 	scene_close(store);
+}
+
+START_TEST(a_persistent_put_is_refused_only_when_nothing_ephemeral_is_left)
+{
+	fill_with_both(4);
+	fill_with_both(6);
+	fill_with_both(16);
+	fill_with_both(64);
 }
 END_TEST
 
@@ -309,8 +314,8 @@ START_TEST(a_shared_pool_is_charged_to_all_who_joined)
 	ck_assert_uint_eq(pages("b"), 500);
 	ck_assert_uint_eq(charged("a"), charged("b"));
 	/* The cap of one holds for its part. */
-	set_client("b", (struct tmem_client_settings){
-				.set = TMEM_SET_MAXMEM, .maxmem = 600 * 4096});
+	set_client("b", (struct tmem_client_settings){.set = TMEM_SET_MAXMEM,
+						      .maxmem = 600 * 4096});
 	for (unsigned i = 1000; i < 2000; i++)
 		scene_put(pool_b, i / 64, i % 64, 1 + i);
 	ck_assert_uint_le(pages("b"), 600);
@@ -422,34 +427,22 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("evict");
-	TCase *tc = tcase_create("evict");
-	SRunner *runner;
-	int failed;
-
-	tcase_set_timeout(tc, 120);
-	tcase_add_test(
-		tc, the_client_above_its_share_pays_and_not_the_one_below);
-	tcase_add_test(tc, memory_settles_at_the_weights);
-	tcase_add_test(tc, a_scan_does_not_push_out_what_is_read);
-	tcase_add_test(tc, a_cap_holds_whoever_else_has_room);
-	tcase_add_test(tc, a_page_may_be_replaced_at_the_cap);
-	tcase_add_test(tc, lowering_maxmem_evicts_down_to_it);
-	tcase_add_loop_test(
-		tc,
+	const TTest *const tests[] = {
+		the_client_above_its_share_pays_and_not_the_one_below,
+		memory_settles_at_the_weights,
+		a_scan_does_not_push_out_what_is_read,
+		a_cap_holds_whoever_else_has_room,
+		a_page_may_be_replaced_at_the_cap,
+		lowering_maxmem_evicts_down_to_it,
 		a_persistent_put_is_refused_only_when_nothing_ephemeral_is_left,
-		0, sizeof(budgets) / sizeof(budgets[0]));
-	tcase_add_test(
-		tc, a_store_of_tiny_ephemeral_pages_still_takes_persistent_ones);
-	tcase_add_test(tc, a_shared_content_is_charged_in_equal_parts);
-	tcase_add_test(tc, a_shared_pool_is_charged_to_all_who_joined);
-	tcase_add_test(tc, what_is_called_freeable_can_be_freed);
-	tcase_add_test(tc, a_shrunken_budget_is_kept_and_a_wider_one_used);
-	tcase_add_test(tc, the_frozen_are_refused_and_may_read_and_flush);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+		a_store_of_tiny_ephemeral_pages_still_takes_persistent_ones,
+		a_shared_content_is_charged_in_equal_parts,
+		a_shared_pool_is_charged_to_all_who_joined,
+		what_is_called_freeable_can_be_freed,
+		a_shrunken_budget_is_kept_and_a_wider_one_used,
+		the_frozen_are_refused_and_may_read_and_flush,
+	};
+
+	return scene_run("evict", NULL, NULL, tests,
+			 sizeof(tests) / sizeof(tests[0]));
 }

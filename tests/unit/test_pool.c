@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Clients and pools: who may open what, what ends when, and what is never
+ * used again.
+ */
+#include <check.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "store-scene.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static struct tmem_store *store;
+
+static void setup(void)
+{
+	store = scene_open(16 * MIB);
+}
+
+static void teardown(void)
+{
+	scene_close(store);
+}
+
+static int open_as(struct tmem_client *client, const char *name, uint32_t flags)
+{
+	const struct tmem_pool_config config = {.name = name, .flags = flags};
+	struct tmem_pool *pool = NULL;
+	int r = tmem_pool_new(client, &config, &pool);
+
+	if (r == 0)
+		tmem_pool_free(pool);
+	return r;
+}
+
+START_TEST(bad_names_and_flags_are_refused)
+{
+	static const char *const bad[] = {"",	   "a b",  "a/b",
+					  "tab\t", "\x7f", "\xc3\xa9"};
+	struct tmem_client *client, *none;
+	char longest[TMEM_NAME_MAX + 1];
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		const struct tmem_client_config config = {.name = bad[i]};
+
+		ck_assert_int_eq(tmem_client_new_local(store, &config, &none),
+				 -EINVAL);
+	}
+	memset(longest, 'x', sizeof(longest));
+	longest[TMEM_NAME_MAX] = 0;
+	client = scene_client(store, longest + 1);
+	ck_assert_int_eq(open_as(client, longest, 0), -EINVAL);
+	ck_assert_int_eq(open_as(client, longest + 1, 0), 0);
+	ck_assert_int_eq(open_as(client, "p", 1u << 7), -EINVAL);
+	ck_assert_int_eq(open_as(client, "p", TMEM_POOL_SHARED), -EINVAL);
+	ck_assert_int_eq(open_as(client, "p",
+				 TMEM_POOL_PERSISTENT | TMEM_POOL_EXCLUSIVE),
+			 -EINVAL);
+	tmem_client_free(client);
+}
+END_TEST
+
+START_TEST(a_name_in_use_is_busy_and_another_user_has_his_own)
+{
+	struct tmem_client *client = scene_client(store, "a"), *other;
+	struct tmem_client_config config = {.name = "a", .uid = getuid()};
+
+	ck_assert_int_eq(tmem_client_new_local(store, &config, &other), -EBUSY);
+	config.uid++;
+	ck_assert_int_eq(tmem_client_new_local(store, &config, &other), 0);
+	tmem_client_free(other);
+	tmem_client_free(client);
+	client = scene_client(store, "a");
+	tmem_client_free(client);
+}
+END_TEST
+
+START_TEST(an_open_pool_is_busy_and_other_flags_do_not_fit)
+{
+	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_pool *pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
+
+	ck_assert_int_eq(open_as(client, "p", TMEM_POOL_PERSISTENT), -EBUSY);
+	ck_assert_int_eq(open_as(client, "p", 0), -EEXIST);
+	tmem_pool_free(pool);
+	ck_assert_int_eq(open_as(client, "p", 0), -EEXIST);
+	ck_assert_int_eq(open_as(client, "p", TMEM_POOL_PERSISTENT), 0);
+	ck_assert_int_eq(
+		tmem_store_destroy_client(store, scene_client_id(store, "a")),
+		-EBUSY);
+	tmem_client_free(client);
+	ck_assert_int_eq(
+		tmem_store_destroy_client(store, scene_client_id(store, "a")),
+		0);
+	ck_assert_uint_eq(scene_client_id(store, "a"), 0);
+}
+END_TEST
+
+START_TEST(an_unauthorised_join_fails_and_makes_nothing)
+{
+	struct tmem_client *a = scene_client(store, "a");
+	struct tmem_client *b = scene_client(store, "b");
+	struct tmem_pool *pool_a, *pool_b = NULL;
+	const struct tmem_uuid uuid = {.byte = {9}};
+
+	scene_authorise(store, "a", 9);
+	ck_assert_int_eq(scene_shared(b, 9, 0, &pool_b), -EPERM);
+	ck_assert_uint_eq(scene_pool_id(store, "shared"), 0);
+	ck_assert_int_eq(scene_shared(a, 9, 0, &pool_a), 0);
+	ck_assert_int_eq(scene_shared(b, 9, 0, &pool_b), -EPERM);
+	/* Another user's client of that name is another client. */
+	ck_assert_int_eq(
+		tmem_store_shared_auth(store, getuid() + 1, "b", &uuid, true),
+		0);
+	ck_assert_int_eq(scene_shared(b, 9, 0, &pool_b), -EPERM);
+	ck_assert_int_eq(
+		tmem_store_shared_auth(store, getuid() + 1, "b", &uuid, false),
+		0);
+	ck_assert_int_eq(
+		tmem_store_shared_auth(store, getuid() + 1, "b", &uuid, false),
+		-ENOENT);
+	scene_authorise(store, "b", 9);
+	ck_assert_int_eq(scene_shared(b, 9, TMEM_POOL_PERSISTENT, &pool_b),
+			 -EEXIST);
+	ck_assert_int_eq(scene_shared(b, 9, 0, &pool_b), 0);
+	ck_assert_int_eq(scene_shared(b, 9, 0, &pool_b), -EBUSY);
+	/* Forbidding does not throw out who is in. */
+	ck_assert_int_eq(
+		tmem_store_shared_auth(store, getuid(), "b", &uuid, false), 0);
+	ck_assert(scene_put(pool_b, 1, 1, 5));
+	ck_assert(scene_get(pool_a, 1, 1, 5));
+	tmem_pool_free(pool_b);
+	ck_assert_int_eq(scene_shared(b, 9, 0, &pool_b), -EPERM);
+	tmem_pool_free(pool_a);
+	tmem_client_free(a);
+	tmem_client_free(b);
+}
+END_TEST
+
+START_TEST(ephemeral_pools_end_with_their_last_user)
+{
+	struct tmem_client *a = scene_client(store, "a");
+	struct tmem_client *b = scene_client(store, "b");
+	struct tmem_pool *pool, *pool_b;
+
+	pool = scene_pool(a, "private", 0);
+	ck_assert(scene_put(pool, 1, 1, 5));
+	tmem_pool_free(pool);
+	ck_assert_uint_eq(scene_pool_id(store, "private"), 0);
+	pool = scene_pool(a, "private", 0);
+	ck_assert(!scene_get(pool, 1, 1, 5));
+	tmem_pool_free(pool);
+
+	scene_authorise(store, "a", 1);
+	scene_authorise(store, "b", 1);
+	ck_assert_int_eq(scene_shared(a, 1, 0, &pool), 0);
+	ck_assert_int_eq(scene_shared(b, 1, 0, &pool_b), 0);
+	ck_assert(scene_put(pool, 1, 1, 5));
+	tmem_pool_free(pool);
+	ck_assert(scene_get(pool_b, 1, 1, 5));
+	tmem_pool_free(pool_b);
+	ck_assert_uint_eq(scene_pool_id(store, "shared"), 0);
+	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_pages), 0);
+	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_puts), 2);
+	tmem_client_free(a);
+	tmem_client_free(b);
+	ck_assert_uint_eq(scene_client_id(store, "a"), 0);
+}
+END_TEST
+
+START_TEST(a_persistent_pool_waits_for_its_client)
+{
+	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_pool *pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
+
+	for (unsigned i = 0; i < 500; i++)
+		ck_assert(scene_put(pool, i, i, i));
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	ck_assert_uint_ne(scene_client_id(store, "a"), 0);
+	ck_assert_uint_eq(scene_client_stat(store, "a", TMEM_CLIENT_STAT_pages),
+			  500);
+	client = scene_client(store, "a");
+	pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
+	for (unsigned i = 0; i < 500; i++)
+		ck_assert(scene_get(pool, i, i, i));
+	ck_assert_int_eq(tmem_pool_destroy(pool), 0);
+	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_pages), 0);
+	pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
+	ck_assert(!scene_get(pool, 1, 1, 1));
+	ck_assert_int_eq(tmem_pool_destroy(pool), 0);
+	tmem_client_free(client);
+	ck_assert_uint_eq(scene_client_id(store, "a"), 0);
+}
+END_TEST
+
+START_TEST(destroying_a_shared_persistent_pool_flushes_it_and_keeps_it)
+{
+	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_pool *pool;
+	uint32_t id;
+
+	scene_authorise(store, "a", 1);
+	ck_assert_int_eq(scene_shared(client, 1, TMEM_POOL_PERSISTENT, &pool),
+			 0);
+	ck_assert(scene_put(pool, 1, 1, 5));
+	id = scene_pool_id(store, "shared");
+	ck_assert_int_eq(tmem_store_destroy_pool(store, id), -EBUSY);
+	ck_assert_int_eq(tmem_pool_destroy(pool), 0);
+	ck_assert_uint_eq(scene_pool_id(store, "shared"), id);
+	ck_assert_int_eq(scene_shared(client, 1, TMEM_POOL_PERSISTENT, &pool),
+			 0);
+	ck_assert(!scene_get(pool, 1, 1, 5));
+	tmem_pool_free(pool);
+	ck_assert_int_eq(tmem_store_destroy_pool(store, id), 0);
+	ck_assert_int_eq(tmem_store_destroy_pool(store, id), -ENOENT);
+	tmem_client_free(client);
+}
+END_TEST
+
+START_TEST(the_administrator_flushes_a_pool_in_use)
+{
+	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_pool *pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
+	uint32_t id = scene_pool_id(store, "p");
+
+	for (unsigned i = 0; i < 2000; i++)
+		ck_assert(scene_put(pool, i / 100, i, i));
+	ck_assert_int_eq(tmem_store_flush_pool(store, id), 0);
+	for (unsigned i = 0; i < 2000; i++)
+		ck_assert(!scene_get(pool, i / 100, i, i));
+	ck_assert(scene_put(pool, 1, 1, 1));
+	ck_assert_int_eq(tmem_store_flush_pool(store, id + 1), -ENOENT);
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+}
+END_TEST
+
+START_TEST(pool_ids_are_not_used_twice)
+{
+	struct tmem_client *client = scene_client(store, "a");
+	uint32_t seen[200];
+
+	for (unsigned i = 0; i < 200; i++) {
+		struct tmem_pool *pool = scene_pool(client, "p", 0);
+
+		seen[i] = scene_pool_id(store, "p");
+		for (unsigned j = 0; j < i; j++)
+			ck_assert_uint_ne(seen[i], seen[j]);
+		tmem_pool_free(pool);
+	}
+	tmem_client_free(client);
+}
+END_TEST
+
+START_TEST(at_the_most_pools_one_more_is_refused)
+{
+	const struct tmem_pool_config config = {.name = "one-more"};
+	struct tmem_client *client = scene_client(store, "a");
+	static struct tmem_pool *pool[4097];
+	unsigned count = 0;
+	char name[16];
+	int r = 0;
+
+	ck_assert_int_eq(tmem_store_set_budget(store, 128 * MIB), 0);
+	while (r == 0 && count < 4097) {
+		struct tmem_pool_config numbered = {.name = name};
+
+		snprintf(name, sizeof(name), "p%u", count);
+		r = tmem_pool_new(client, &numbered, &pool[count]);
+		count += r == 0;
+	}
+	ck_assert_int_eq(r, -ENOSPC);
+	ck_assert_uint_eq(count, 4096);
+	tmem_pool_free(pool[17]);
+	ck_assert_int_eq(tmem_pool_new(client, &config, &pool[17]), 0);
+	while (count--)
+		tmem_pool_free(pool[count]);
+	tmem_client_free(client);
+}
+END_TEST
+
+START_TEST(without_budget_for_a_pool_ephemeral_pages_make_room)
+{
+	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_pool *cache = scene_pool(client, "cache", 0);
+	struct tmem_pool *pool[300];
+	char name[16];
+
+	for (unsigned i = 0; i < 12000; i++)
+		scene_put(cache, i / 64, i % 64, i);
+	for (unsigned i = 0; i < 300; i++) {
+		snprintf(name, sizeof(name), "p%u", i);
+		pool[i] = scene_pool(client, name, 0);
+	}
+	for (unsigned i = 0; i < 300; i++)
+		tmem_pool_free(pool[i]);
+	tmem_pool_free(cache);
+	tmem_client_free(client);
+}
+END_TEST
+
+START_TEST(exclusive_gets_remove_and_others_do_not)
+{
+	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_pool *exclusive =
+		scene_pool(client, "x", TMEM_POOL_EXCLUSIVE);
+	struct tmem_pool *inclusive = scene_pool(client, "i", 0);
+
+	for (unsigned i = 0; i < 100; i++) {
+		ck_assert(scene_put(exclusive, 1, i, i));
+		ck_assert(scene_put(inclusive, 1, i, i));
+	}
+	for (unsigned i = 0; i < 100; i++) {
+		ck_assert(scene_get(exclusive, 1, i, i));
+		ck_assert(!scene_get(exclusive, 1, i, i));
+		ck_assert(scene_get(inclusive, 1, i, i));
+		ck_assert(scene_get(inclusive, 1, i, i));
+	}
+	ck_assert_uint_eq(scene_pool_stat(exclusive, TMEM_POOL_STAT_pages), 0);
+	ck_assert_uint_eq(scene_pool_stat(exclusive, TMEM_POOL_STAT_peak_pages),
+			  100);
+	ck_assert_uint_eq(scene_pool_stat(exclusive, TMEM_POOL_STAT_hits), 100);
+	ck_assert_uint_eq(scene_pool_stat(exclusive, TMEM_POOL_STAT_gets), 200);
+	ck_assert_uint_eq(scene_pool_stat(exclusive, TMEM_POOL_STAT_flushes),
+			  0);
+	tmem_pool_free(exclusive);
+	tmem_pool_free(inclusive);
+	tmem_client_free(client);
+}
+END_TEST
+
+static void *come_and_go(void *arg)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "c%u", *(unsigned *)arg);
+	for (unsigned i = 0; i < 200; i++) {
+		struct tmem_client *client = scene_client(store, name);
+		struct tmem_pool *pool = scene_pool(
+			client, "p", i % 2 ? TMEM_POOL_PERSISTENT : 0);
+
+		for (unsigned j = 0; j < 20; j++)
+			scene_put(pool, j, i, i * 20 + j);
+		ck_assert_int_eq(tmem_pool_destroy(pool), 0);
+		tmem_client_free(client);
+	}
+	return NULL;
+}
+
+START_TEST(clients_come_and_go_beside_eviction_and_statistics)
+{
+	unsigned number[3] = {0, 1, 2};
+	pthread_t thread[3];
+
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, come_and_go,
+						&number[i]),
+				 0);
+	for (unsigned i = 0; i < 300; i++) {
+		uint64_t released;
+
+		scene_host(store, TMEM_HOST_STAT_used);
+		scene_client_stat(store, "c1", TMEM_CLIENT_STAT_charged);
+		scene_pool_id(store, "p");
+		ck_assert_int_eq(tmem_store_reclaim(store, 4096, &released), 0);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		pthread_join(thread[i], NULL);
+	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_puts), 3 * 4000);
+	ck_assert_uint_eq(scene_client_id(store, "c1"), 0);
+}
+END_TEST
+
+START_TEST(settings_out_of_range_change_nothing)
+{
+	struct tmem_client *client = scene_client(store, "a");
+	const struct tmem_client_settings bad[] = {
+		{.set = TMEM_SET_WEIGHT, .weight = 0},
+		{.set = TMEM_SET_WEIGHT, .weight = 10001},
+		{.set = TMEM_SET_CAP, .cap = UINT64_MAX},
+		{.set = TMEM_SET_MAXMEM, .maxmem = UINT64_MAX},
+		{.set = TMEM_SET_CODEC, .codec = TMEM_CODEC_FILL},
+		{.set = TMEM_SET_CODEC, .codec = TMEM_CODEC_COUNT},
+		{.set = TMEM_SET_DEDUP, .dedup = (enum tmem_dedup)3},
+		{.set = 1u << 30},
+	};
+	struct tmem_client_settings good = {.set = TMEM_SET_WEIGHT,
+					    .weight = 7};
+	uint32_t id = scene_client_id(store, "a");
+	struct tmem_client_info *info;
+	size_t count;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ck_assert_int_eq(tmem_store_client_set(store, id, &bad[i]),
+				 -EINVAL);
+	ck_assert_int_eq(tmem_store_client_set(store, id + 1, &good), -ENOENT);
+	ck_assert_int_eq(tmem_store_client_set(store, id, &good), 0);
+	ck_assert_int_eq(tmem_store_clients(store, &info, NULL, &count), 0);
+	ck_assert_uint_eq(count, 1);
+	ck_assert_uint_eq(info->settings.weight, 7);
+	ck_assert_uint_eq(info->settings.cap, 0);
+	ck_assert_str_eq(info->name, "a");
+	ck_assert(info->connected);
+	free(info);
+	tmem_client_free(client);
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *const tests[] = {
+		bad_names_and_flags_are_refused,
+		a_name_in_use_is_busy_and_another_user_has_his_own,
+		an_open_pool_is_busy_and_other_flags_do_not_fit,
+		an_unauthorised_join_fails_and_makes_nothing,
+		ephemeral_pools_end_with_their_last_user,
+		a_persistent_pool_waits_for_its_client,
+		destroying_a_shared_persistent_pool_flushes_it_and_keeps_it,
+		the_administrator_flushes_a_pool_in_use,
+		pool_ids_are_not_used_twice,
+		at_the_most_pools_one_more_is_refused,
+		without_budget_for_a_pool_ephemeral_pages_make_room,
+		exclusive_gets_remove_and_others_do_not,
+		clients_come_and_go_beside_eviction_and_statistics,
+		settings_out_of_range_change_nothing,
+	};
+
+	return scene_run("pool", setup, teardown, tests,
+			 sizeof(tests) / sizeof(tests[0]));
+}
