@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Putting pages into a local store. The way of a block:
+ *
+ *   per page, no lock: fill page? -> equal content in the domain? ->
+ *             compress -> new content; without room, make some, try again
+ *   shard's lock: the leaf names the new contents
+ *   no lock:  drop the old contents
+ *   refused:  shard's lock: take the old pages out (rule 2)
+ */
+#include <errno.h>
+#include "block.h"
+#include "charge.h"
+#include "evict.h"
+#include "op.h"
+#include "pool.h"
+
+/* An ephemeral page is not worth emptying the store for. */
+#define EPHEMERAL_TRIES 4u
+
+/* How often a put makes room in its client's cap. */
+#define CAP_TRIES 4u
+
+/* What is being put. */
+struct put {
+	struct tmem_block *b;
+	const uint8_t *pages;
+	enum tmem_codec codec;
+	uint32_t domain;
+	uint32_t content[TMEM_LEAF_PAGES]; /* prepared, ours; 0: refused */
+	unsigned shared;		   /* TMEM_FLAG(i): found by dedup */
+	bool replace; /* what is refused leaves the old page */
+	enum tmem_refusal why;
+};
+
+static bool frozen(const struct tmem_block *b)
+{
+	return atomic_load_explicit(&b->store->frozen, memory_order_relaxed) ||
+	       atomic_load_explicit(&b->use->client->record->frozen,
+				    memory_order_relaxed);
+}
+
+/* How pages are to be held: the client's setting, else the pool's, else the
+ * store's. */
+static void put_init(struct put *put, struct tmem_block *b, const void *pages)
+{
+	struct tmem_client_record *client = b->use->client->record;
+	unsigned dedup =
+		atomic_load_explicit(&client->dedup, memory_order_relaxed);
+
+	memset(put, 0, sizeof(*put));
+	put->b = b;
+	put->pages = pages;
+	put->codec = (enum tmem_codec)atomic_load_explicit(
+		&client->codec, memory_order_relaxed);
+	if (put->codec == TMEM_CODEC_NONE)
+		put->codec = (enum tmem_codec)atomic_load_explicit(
+			&b->pool->codec, memory_order_relaxed);
+	if (put->codec == TMEM_CODEC_NONE)
+		put->codec = b->store->codec;
+	if (dedup == TMEM_DEDUP_AUTO)
+		dedup = atomic_load_explicit(&b->pool->dedup,
+					     memory_order_relaxed);
+	if (dedup == TMEM_DEDUP_AUTO)
+		dedup = b->pool->kind == TMEM_EPHEMERAL ? TMEM_DEDUP_ON
+							: TMEM_DEDUP_OFF;
+	/* In a shared pool of another domain nothing is shared. */
+	if (dedup == TMEM_DEDUP_ON && client->domain == b->pool->domain)
+		put->domain = b->pool->domain;
+}
+
+static enum tmem_refusal refusal_of(int r)
+{
+	return r == -ENOMEM || r == -ENOSPC ? TMEM_REFUSAL_NOMEM
+					    : TMEM_REFUSAL_FAULT;
+}
+
+/* One try; over its budget, a store takes no page even where it has slots. */
+static int new_content(struct put *put, const struct tmem_content_spec *spec,
+		       uint32_t *id)
+{
+	struct tmem_store *store = put->b->store;
+
+	if (tmem_budget_excess(&store->budget))
+		return -ENOMEM;
+	return tmem_content_new(&store->contents, spec, id);
+}
+
+static unsigned tries(const struct put *put)
+{
+	return put->b->pool->kind == TMEM_PERSISTENT ? TMEM_ROOM_TRIES
+						     : EPHEMERAL_TRIES;
+}
+
+static uint32_t make_content(struct put *put, struct tmem_content_spec *spec)
+{
+	struct tmem_store *store = put->b->store;
+	uint32_t id = 0;
+	bool last = false;
+	int r;
+
+	for (unsigned attempt = 0;; attempt++) {
+		uint64_t rooms = tmem_evict_rooms(store);
+
+		r = new_content(put, spec, &id);
+		if (r == 0)
+			return id;
+		if (last)
+			break;
+		/* Once there is no room left to make, a larger slot will do. */
+		spec->stretch = true;
+		last = attempt + 1 == tries(put) ||
+		       !tmem_evict_room(store, attempt, rooms);
+	}
+	put->why = refusal_of(r);
+	return 0;
+}
+
+static uint32_t prepare_fill(struct put *put, unsigned i, uint64_t fill)
+{
+	struct tmem_store *store = put->b->store;
+	struct tmem_content_spec spec = {
+		.kind = put->b->pool->kind,
+		.domain = put->domain,
+		.codec = TMEM_CODEC_FILL,
+		.fill = fill,
+	};
+	uint32_t id = 0;
+
+	if (spec.domain != TMEM_DOMAIN_NONE)
+		id = tmem_dedup_find_fill(&store->contents, fill, spec.kind,
+					  spec.domain);
+	if (id)
+		put->shared |= TMEM_FLAG(i);
+	return id ? id : make_content(put, &spec);
+}
+
+/* Get a content for a page: 0 when it is refused. */
+static uint32_t prepare(struct put *put, unsigned i, const void *page)
+{
+	struct tmem_store *store = put->b->store;
+	_Alignas(64) uint8_t out[TMEM_PAGE_SIZE];
+	struct tmem_content_spec spec = {
+		.kind = put->b->pool->kind,
+		.domain = put->domain,
+		.codec = put->codec,
+		.bytes = page,
+		.size = TMEM_PAGE_SIZE,
+	};
+	uint64_t fill;
+	uint32_t id;
+
+	if (tmem_page_is_fill(page, &fill))
+		return prepare_fill(put, i, fill);
+	if (spec.domain != TMEM_DOMAIN_NONE) {
+		spec.hash = tmem_dedup_hash(&store->contents.dedup, page,
+					    spec.kind, spec.domain);
+		id = tmem_dedup_find(&store->contents, page, spec.hash,
+				     spec.kind, spec.domain);
+		if (id) {
+			put->shared |= TMEM_FLAG(i);
+			return id;
+		}
+	}
+	if (spec.codec != TMEM_CODEC_RAW) {
+		spec.size = (uint32_t)tmem_codec_compress(
+			store->codecs, spec.codec, page, out);
+		spec.bytes = out;
+	}
+	if (!spec.size || spec.size == TMEM_PAGE_SIZE) {
+		spec.codec = TMEM_CODEC_RAW;
+		spec.size = TMEM_PAGE_SIZE;
+		spec.bytes = page;
+	}
+	return make_content(put, &spec);
+}
+
+/* Under the shard's lock: let the leaf name what was prepared. Pages that are
+ * done leave put->content. Returns 0; -ENOMEM or -ENOSPC without room for the
+ * leaf; -EDQUOT when some would pass the client's limit. */
+static int commit(struct put *put, const struct tmem_limit *limit,
+		  struct tmem_drops *drops)
+{
+	struct tmem_block *b = put->b;
+	struct tmem_pool_shard *part = &b->pool->shard[b->s];
+	uint64_t *stat = tmem_block_stats(b);
+	uint32_t id = tmem_index_find_leaf(&b->store->index,
+					   tmem_block_shard(b), &b->key);
+	struct tmem_leaf *leaf;
+	int r = 0;
+
+	if (!id) {
+		r = tmem_index_make_leaf(&b->store->index, tmem_block_shard(b),
+					 &b->key, &part->queue, &part->objects,
+					 &id);
+		if (r < 0)
+			return r;
+	}
+	leaf = tmem_index_leaf(&b->store->index, id);
+	for (unsigned i = b->first; i < b->first + b->count; i++) {
+		uint32_t new = put->content[i], old;
+
+		if (!new)
+			continue;
+		old = atomic_load_explicit(&leaf->content[i],
+					   memory_order_relaxed);
+		if (!tmem_charge_swap(b->store, b->pool, b->s, old, new,
+				      limit)) {
+			r = -EDQUOT;
+			continue;
+		}
+		/* Release: the commit; the content is complete. */
+		atomic_store_explicit(&leaf->content[i], new,
+				      memory_order_release);
+		put->content[i] = 0;
+		if (old)
+			drops->id[drops->count++] = old;
+		stat[TMEM_POOL_STAT_puts]++;
+		stat[TMEM_POOL_STAT_puts_stored]++;
+		stat[TMEM_POOL_STAT_puts_replaced] += old != 0;
+		stat[TMEM_POOL_STAT_puts_dedup] += put->shared >> i & 1;
+	}
+	if (tmem_index_leaf_empty(leaf))
+		tmem_index_drop_leaf(&b->store->index, tmem_block_shard(b),
+				     &part->queue, &part->objects, id);
+	return r;
+}
+
+static unsigned prepared(const struct put *put)
+{
+	unsigned mask = 0;
+
+	for (unsigned i = 0; i < TMEM_LEAF_PAGES; i++)
+		if (put->content[i])
+			mask |= TMEM_FLAG(i);
+	return mask;
+}
+
+/* Make room in the client's cap or maxmem for what is left to commit. */
+static bool make_cap_room(struct put *put)
+{
+	struct tmem_block *b = put->b;
+	int64_t pages = __builtin_popcount(prepared(put));
+
+	return tmem_evict_client(b->store, b->use->client->id,
+				 pages * (TMEM_PAGE_SIZE + TMEM_PAGE_OVERHEAD),
+				 pages);
+}
+
+/* Commit what was prepared, making room as needed. What is left in
+ * put->content could not be. */
+static void commit_all(struct put *put)
+{
+	struct tmem_block *b = put->b;
+	struct tmem_drops drops;
+	struct tmem_limit limit;
+	unsigned attempt = 0, cap_attempt = 0;
+	bool more = prepared(put);
+	int r;
+
+	drops.count = 0;
+	while (more) {
+		bool limited = tmem_charge_limit(b->use, &limit);
+		uint64_t rooms = tmem_evict_rooms(b->store);
+
+		tmem_lock_acquire(&tmem_block_shard(b)->lock);
+		r = commit(put, limited ? &limit : NULL, &drops);
+		tmem_lock_release(&tmem_block_shard(b)->lock);
+		tmem_drops_drop(b->store, &drops);
+		if (r == -EDQUOT) {
+			put->why = TMEM_REFUSAL_CAP;
+			more = cap_attempt++ < CAP_TRIES && make_cap_room(put);
+		} else if (r < 0) {
+			put->why = refusal_of(r);
+			more = attempt < tries(put) &&
+			       tmem_evict_room(b->store, attempt, rooms);
+			attempt++;
+		} else {
+			more = false;
+		}
+	}
+}
+
+/* Rule 2: what is refused leaves nothing of the old page, unless whoever put
+ * it asked for tmem_replace_run(). */
+static void refuse(struct put *put, unsigned mask)
+{
+	struct tmem_block *b = put->b;
+	struct tmem_drops drops;
+	unsigned count = (unsigned)__builtin_popcount(mask);
+	uint32_t leaf = 0;
+
+	drops.count = 0;
+	tmem_lock_acquire(&tmem_block_shard(b)->lock);
+	if (!put->replace)
+		leaf = tmem_index_find_leaf(&b->store->index,
+					    tmem_block_shard(b), &b->key);
+	if (leaf)
+		tmem_pool_take(b->store, b->pool, b->s, leaf, mask, &drops);
+	tmem_block_stats(b)[TMEM_POOL_STAT_puts] += count;
+	tmem_block_stats(b)[TMEM_POOL_STAT_puts_refused] += count;
+	tmem_lock_release(&tmem_block_shard(b)->lock);
+	tmem_drops_drop(b->store, &drops);
+	atomic_fetch_add_explicit(&b->store->refused[put->why], count,
+				  memory_order_relaxed);
+}
+
+static unsigned put_block(struct tmem_block *b, const uint8_t *pages,
+			  bool replace, uint8_t *outcome)
+{
+	unsigned refused = 0;
+	struct put put;
+
+	put_init(&put, b, pages);
+	put.replace = replace;
+	if (frozen(b)) {
+		put.why = TMEM_REFUSAL_FROZEN;
+		refused = tmem_block_mask(b);
+	}
+	for (unsigned i = 0; i < b->count && !refused; i++) {
+		unsigned at = b->first + i;
+
+		put.content[at] =
+			prepare(&put, at, pages + (size_t)i * TMEM_PAGE_SIZE);
+	}
+	if (!refused) {
+		refused = tmem_block_mask(b) & ~prepared(&put);
+		commit_all(&put);
+	}
+	for (unsigned i = 0; i < TMEM_LEAF_PAGES; i++) {
+		if (!put.content[i])
+			continue;
+		refused |= TMEM_FLAG(i);
+		tmem_content_drop(&b->store->contents, put.content[i]);
+	}
+	if (refused)
+		refuse(&put, refused);
+	for (unsigned i = 0; i < b->count && outcome; i++)
+		outcome[i] =
+			refused >> (b->first + i) & 1 ? TMEM_REFUSED : TMEM_OK;
+	return b->count - (unsigned)__builtin_popcount(refused);
+}
+
+static int put_run(struct tmem_pool *pool, const struct tmem_oid *oid,
+		   uint32_t index, uint32_t count, const void *pages,
+		   bool replace, uint8_t *outcome)
+{
+	struct tmem_block b;
+	unsigned stored = 0;
+
+	tmem_block_init(&b, pool, oid);
+	for (uint32_t at = 0; at < count; at += b.count) {
+		tmem_block_cut(&b, index + at, count - at);
+		stored += put_block(&b,
+				    (const uint8_t *)pages +
+					    (size_t)at * TMEM_PAGE_SIZE,
+				    replace, outcome ? outcome + at : NULL);
+	}
+	return (int)stored;
+}
+
+int tmem_op_put_run(struct tmem_pool *pool, const struct tmem_oid *oid,
+		    uint32_t index, uint32_t count, const void *pages,
+		    uint8_t *outcome)
+{
+	return put_run(pool, oid, index, count, pages, false, outcome);
+}
+
+int tmem_op_replace_run(struct tmem_pool *pool, const struct tmem_oid *oid,
+			uint32_t index, uint32_t count, const void *pages,
+			uint8_t *outcome)
+{
+	const uint32_t kind = TMEM_POOL_SHARED | TMEM_POOL_PERSISTENT;
+	const struct tmem_use *use = (const struct tmem_use *)pool;
+
+	if ((use->pool->flags & kind) != TMEM_POOL_PERSISTENT)
+		return -EOPNOTSUPP;
+	return put_run(pool, oid, index, count, pages, true, outcome);
+}
