@@ -35,7 +35,7 @@
 #include "steward.h"
 
 /* How long not to accept when descriptors or memory have run out, ms. */
-#define DAEMON_PAUSE 100
+#define DAEMON_PAUSE 100L
 
 /* What only the main thread uses. */
 struct daemon_main {

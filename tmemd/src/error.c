@@ -4,12 +4,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-int tmemd_error(char *error, int code, const char *format, ...)
+void tmemd_error_write(char *error, const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(error, TMEMD_ERROR_MAX, format, args);
 	va_end(args);
-	return code;
 }

@@ -10,9 +10,18 @@
 /** Room for a text. */
 #define TMEMD_ERROR_MAX 512u
 
-/** Write a text of TMEMD_ERROR_MAX bytes and return code (-errno), so that a
- * function can end with it. */
-int tmemd_error(char *error, int code, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+/** Write a text of TMEMD_ERROR_MAX bytes. */
+void tmemd_error_write(char *error, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/** Write a text and be code (-errno, taken first), so that a function can end
+ * with it. A macro, so that whoever reads the caller, man or analyser, sees the
+ * code. */
+#define tmemd_error(error, code, ...)                                          \
+	({                                                                     \
+		const int error_code = (code);                                 \
+		tmemd_error_write((error), __VA_ARGS__);                       \
+		error_code;                                                    \
+	})
 
 #endif

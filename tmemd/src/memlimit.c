@@ -206,7 +206,7 @@ static uint64_t memlimit_walk(const char *root, enum cgroup_version version)
 	char directory[2 * PATH_MAX];
 	uint64_t limit = TMEMD_MEMLIMIT_NONE;
 	size_t length, floor;
-	const char *below = own;
+	const char *below = "";
 
 	if (!memlimit_own_path(root, version, own) ||
 	    !memlimit_mount(root, version, part, point))
@@ -215,8 +215,6 @@ static uint64_t memlimit_walk(const char *root, enum cgroup_version version)
 	if (strncmp(own, part, length) == 0 &&
 	    (own[length] == '/' || own[length] == '\0'))
 		below = own + length;
-	else
-		below = "";
 	if (strstr(below, "/..") != NULL)
 		below = "";
 	floor = strlen(point);
