@@ -19,7 +19,7 @@ void tmemd_error_write(char *error, const char *format, ...)
  * code. */
 #define tmemd_error(error, code, ...)                                          \
 	({                                                                     \
-		const int error_code = (code);                                 \
+		int error_code = (code);                                       \
 		tmemd_error_write((error), __VA_ARGS__);                       \
 		error_code;                                                    \
 	})
