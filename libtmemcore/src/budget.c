@@ -83,19 +83,30 @@ uint64_t tmem_budget_excess(const struct tmem_budget *budget)
 	return used > limit ? used - limit : 0;
 }
 
-void *tmem_budget_alloc(struct tmem_budget *budget, size_t bytes)
+/* bytes are charged, and MALLOC_HEAD. */
+static void *alloc_charged(struct tmem_budget *budget, size_t bytes)
 {
-	void *ptr;
+	void *ptr = tmem_fault(TMEM_FAULT_MALLOC) ? NULL : calloc(1, bytes);
 
-	if (!tmem_budget_try_charge(budget, bytes + MALLOC_HEAD))
-		return NULL;
-	ptr = tmem_fault(TMEM_FAULT_MALLOC) ? NULL : calloc(1, bytes);
 	if (!ptr)
 		tmem_budget_uncharge(budget, bytes + MALLOC_HEAD);
 	else
 		atomic_fetch_add_explicit(&budget->private, bytes + MALLOC_HEAD,
 					  memory_order_relaxed);
 	return ptr;
+}
+
+void *tmem_budget_alloc(struct tmem_budget *budget, size_t bytes)
+{
+	if (!tmem_budget_try_charge(budget, bytes + MALLOC_HEAD))
+		return NULL;
+	return alloc_charged(budget, bytes);
+}
+
+void *tmem_budget_alloc_always(struct tmem_budget *budget, size_t bytes)
+{
+	tmem_budget_charge(budget, bytes + MALLOC_HEAD);
+	return alloc_charged(budget, bytes);
 }
 
 void tmem_budget_free(struct tmem_budget *budget, void *ptr, size_t bytes)

@@ -33,6 +33,9 @@ uint64_t tmem_budget_excess(const struct tmem_budget *budget);
  * there is no memory. Give it back with tmem_budget_free(), which must be told
  * the same bytes. */
 void *tmem_budget_alloc(struct tmem_budget *budget, size_t bytes);
+/** The same, past the limit if need be: for what is small, and without which
+ * pages already held could not be reached. */
+void *tmem_budget_alloc_always(struct tmem_budget *budget, size_t bytes);
 /** ptr NULL is fine. */
 void tmem_budget_free(struct tmem_budget *budget, void *ptr, size_t bytes);
 

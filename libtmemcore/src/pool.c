@@ -106,7 +106,7 @@ static struct tmem_pool_state *new_state(struct tmem_store *store,
 					 struct tmem_client_state *owner)
 {
 	struct tmem_pool_state *pool =
-		tmem_budget_alloc(&store->budget, sizeof(*pool));
+		tmem_budget_alloc_always(&store->budget, sizeof(*pool));
 
 	if (!pool)
 		return NULL;
@@ -265,7 +265,7 @@ int tmem_pool_open(struct tmem_store *store, struct tmem_client_state *client,
 		uint64_t rooms = tmem_evict_rooms(store);
 
 		r = -ENOMEM;
-		use = tmem_budget_alloc(&store->budget, sizeof(*use));
+		use = tmem_budget_alloc_always(&store->budget, sizeof(*use));
 		if (use) {
 			tmem_lock_acquire(&store->admin);
 			r = open_locked(store, client, config, use);

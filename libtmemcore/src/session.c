@@ -57,7 +57,7 @@ static int enter(struct tmem_store *store, struct tmem_client_record *record,
 		 uint32_t id, struct tmem_client_state **out)
 {
 	struct tmem_client_state *client =
-		tmem_budget_alloc(&store->budget, sizeof(*client));
+		tmem_budget_alloc_always(&store->budget, sizeof(*client));
 
 	if (!client)
 		return -ENOMEM;
@@ -247,7 +247,7 @@ int tmem_client_new_local(struct tmem_store *store,
 		uint64_t rooms = tmem_evict_rooms(store);
 
 		r = -ENOMEM;
-		session = tmem_budget_alloc(&store->budget, sizeof(*session));
+		session = tmem_budget_alloc_always(&store->budget, sizeof(*session));
 		if (session) {
 			tmem_lock_acquire(&store->admin);
 			r = begin(store, config, &session->client);

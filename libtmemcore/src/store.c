@@ -171,12 +171,16 @@ int tmem_store_open(const struct tmem_store_config *wanted,
 		goto err;
 	}
 	store->codec = config.codec;
-	tmem_budget_init(&store->budget, config.budget);
+	/* No limit until it is open: an arena may hold more than the budget,
+	 * and be reopened all the same. */
+	tmem_budget_init(&store->budget, UINT64_MAX);
 	tmem_budget_charge_private(&store->budget, sizeof(*store));
 	store->arena.fd = fd;
 	r = open_store(store, &config, fd);
 	if (r < 0)
 		goto err;
+	atomic_store_explicit(&store->budget.limit, config.budget,
+			      memory_order_relaxed);
 	if (config.arena_fd >= 0)
 		close(config.arena_fd);
 	*out = store;
