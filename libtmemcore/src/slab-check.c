@@ -92,6 +92,8 @@ void tmem_slab_stats(struct tmem_slabs *slabs, struct tmem_slab_stats *out)
 		if (slabs->map_page[i / SLAB_MAP_PAGE])
 			stats.map_bytes += SLAB_MAP_PAGE;
 	tmem_lock_release(&slabs->ids);
+	stats.unpunched_bytes =
+		atomic_load_explicit(&slabs->unpunched, memory_order_relaxed);
 	stats.private_bytes =
 		atomic_load_explicit(&slabs->private, memory_order_relaxed);
 	stats.slabs_freed =

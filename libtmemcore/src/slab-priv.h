@@ -94,6 +94,7 @@ struct tmem_slabs {
 	uint8_t *map_page; /* whether each page of the map is there */
 
 	_Atomic(uint64_t) bytes[TMEM_KINDS];
+	_Atomic(uint64_t) unpunched; /* of ended slabs still held */
 	_Atomic(uint64_t) private;
 	_Atomic(uint64_t) freed;
 	_Atomic(uint32_t) kept; /* slabs in state SLAB_KEPT */

@@ -274,8 +274,13 @@ static int back_slab(struct tmem_slabs *slabs, uint32_t id, unsigned class)
 	struct slab *slab = slab_at(slabs, id);
 	int r = slab_make_owners(slabs, slab, slab_slots(class));
 
-	if (r < 0 || slab->held)
+	if (r < 0)
 		return r;
+	if (slab->held) {
+		atomic_fetch_sub_explicit(&slabs->unpunched, TMEM_SLAB_SIZE,
+					  memory_order_relaxed);
+		return 0;
+	}
 	r = tmem_arena_take(slabs->arena, TMEM_PART_SLABS,
 			    (uint64_t)id * TMEM_SLAB_SIZE, TMEM_SLAB_SIZE);
 	if (r < 0) {
@@ -333,6 +338,9 @@ uint64_t slab_end(struct tmem_slabs *slabs, uint32_t id)
 	slab->held = !gone;
 	if (gone)
 		atomic_fetch_add_explicit(&slabs->freed, 1,
+					  memory_order_relaxed);
+	else
+		atomic_fetch_add_explicit(&slabs->unpunched, TMEM_SLAB_SIZE,
 					  memory_order_relaxed);
 	put_id(slabs, id);
 	return gone ? TMEM_SLAB_SIZE : 0;

@@ -84,6 +84,7 @@ struct tmem_slab_stats {
 	uint64_t bytes[TMEM_KINDS];   /* in slabs */
 	uint64_t payload[TMEM_KINDS]; /* of these, in slots in use */
 	uint64_t map_bytes;	      /* in the slab map */
+	uint64_t unpunched_bytes;     /* given back, and not taken */
 	uint64_t used_slots;
 	uint64_t free_slots;
 	uint64_t private_bytes; /* owner arrays and the like; charged */
