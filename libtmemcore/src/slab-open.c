@@ -63,9 +63,14 @@ static int find_slab(struct tmem_slabs *slabs, uint32_t id, uint8_t map)
 	r = slab_make_owners(slabs, slab, slab_slots(class));
 	if (r < 0)
 		return r;
+	/* A copy of an arena may have holes where nothing was written. */
+	r = tmem_arena_adopt(slabs->arena, TMEM_PART_SLABS,
+			     (uint64_t)id * TMEM_SLAB_SIZE, TMEM_SLAB_SIZE);
+	if (r < 0) {
+		slab_free_owners(slabs, slab, slab_slots(class));
+		return r;
+	}
 	group->taken[id % SLAB_GROUP / 64] |= 1ull << id % 64;
-	/* Its bytes were there before its byte in the map was set. */
-	tmem_budget_charge(slabs->arena->budget, TMEM_SLAB_SIZE);
 	slab->held = true;
 	atomic_store_explicit(&slab->map, map, memory_order_relaxed);
 	atomic_fetch_add_explicit(&slabs->bytes[slab_map_kind(map)],
