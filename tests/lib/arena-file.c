@@ -51,6 +51,18 @@ int test_arena_on_tmpfs(uint64_t bytes)
 	return fd;
 }
 
+int test_arena_again(int fd)
+{
+	char path[32];
+	int again;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, O_RDWR | O_CLOEXEC);
+	if (again < 0)
+		die(path);
+	return again;
+}
+
 static void copy_extent(int from, int to, off_t at, off_t end)
 {
 	static _Thread_local char buffer[65536];

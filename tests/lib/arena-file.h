@@ -18,6 +18,10 @@ int test_arena_memfd(void);
  */
 int test_arena_on_tmpfs(uint64_t bytes);
 
+/** The same file, opened anew (locks and offset of its own). Aborts on
+ * failure. */
+int test_arena_again(int fd);
+
 /** A copy of a sparse file: a new memfd, holes kept. Aborts on failure. */
 int test_arena_copy(int fd);
 

@@ -76,3 +76,8 @@ uint64_t test_seed(void)
 	fprintf(stderr, "seed %" PRIu64 "\n", seed);
 	return seed;
 }
+
+bool test_is_full(void)
+{
+	return getenv("TMEM_TEST_FULL") != NULL;
+}

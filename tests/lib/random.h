@@ -8,6 +8,7 @@
 #ifndef TEST_RANDOM_H
 #define TEST_RANDOM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,5 +36,8 @@ uint64_t test_mix(uint64_t x);
  * to stderr as "seed N", so that TMEM_TEST_SEED=N repeats the run.
  */
 uint64_t test_seed(void);
+
+/** Whether the long variants were asked for: $TMEM_TEST_FULL is set. */
+bool test_is_full(void);
 
 #endif

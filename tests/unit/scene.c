@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A store, clients and pools for unit tests; see scene.h. */
+#include "scene.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "arena-file.h"
+#include "pages.h"
+
+#define OWNER_UID 1000
+
+const struct tmem_uuid scene_uuid = {.byte = {0x5c, 0xe0, 0xe1, 1}};
+
+static const struct tmem_oid oid = {{1, 2, 3}};
+
+struct tmem_store *scene_store(uint64_t budget, int fd)
+{
+	struct tmem_store_config config;
+	struct tmem_store *store;
+
+	test_pages_init();
+	tmem_store_config_init(&config);
+	config.budget = budget;
+	config.capacity = 256 * MIB;
+	if (fd >= 0)
+		config.arena_fd = test_arena_again(fd);
+	ck_assert_int_eq(tmem_store_open(&config, &store), 0);
+	return store;
+}
+
+struct tmem_client *scene_client(struct tmem_store *store, const char *name,
+				 const char *domain)
+{
+	struct tmem_client_config config = {
+		.name = name,
+		.uid = OWNER_UID,
+		.domain = domain,
+	};
+	struct tmem_client *client;
+
+	ck_assert_int_eq(tmem_store_shared_auth(store, OWNER_UID, name,
+						&scene_uuid, true),
+			 0);
+	ck_assert_int_eq(tmem_client_new_local(store, &config, &client), 0);
+	return client;
+}
+
+struct tmem_pool *scene_pool_with(struct tmem_client *client, const char *name,
+				  uint32_t flags, enum tmem_codec codec,
+				  enum tmem_dedup dedup)
+{
+	struct tmem_pool_config config = {
+		.name = name,
+		.flags = flags,
+		.codec = codec,
+		.dedup = dedup,
+	};
+	struct tmem_pool *pool;
+
+	if (flags & TMEM_POOL_SHARED)
+		config.uuid = scene_uuid;
+	ck_assert_int_eq(tmem_pool_new(client, &config, &pool), 0);
+	return pool;
+}
+
+struct tmem_pool *scene_pool(struct tmem_client *client, const char *name,
+			     uint32_t flags)
+{
+	return scene_pool_with(client, name, flags, TMEM_CODEC_NONE,
+			       TMEM_DEDUP_AUTO);
+}
+
+/* Any kind of page that carries its seed. */
+static void make(void *page, uint64_t seed)
+{
+	test_page_of(page, 1 + seed % (TEST_PAGE_KINDS - 1), seed);
+}
+
+int scene_put(struct tmem_pool *pool, uint32_t n, uint64_t seed)
+{
+	uint8_t page[TMEM_PAGE_SIZE];
+
+	make(page, seed);
+	return tmem_put(pool, &oid, n, page);
+}
+
+int scene_put_random(struct tmem_pool *pool, uint32_t n, uint64_t seed)
+{
+	uint8_t page[TMEM_PAGE_SIZE];
+
+	test_page_of(page, TEST_PAGE_RANDOM, seed);
+	return tmem_put(pool, &oid, n, page);
+}
+
+uint64_t scene_get(struct tmem_pool *pool, uint32_t n)
+{
+	uint8_t page[TMEM_PAGE_SIZE], made[TMEM_PAGE_SIZE];
+	uint8_t random[TMEM_PAGE_SIZE];
+	int r = tmem_get(pool, &oid, n, page);
+	uint64_t seed;
+
+	if (r == TMEM_MISS)
+		return 0;
+	ck_assert_int_eq(r, TMEM_OK);
+	seed = test_page_seed(page);
+	make(made, seed);
+	test_page_of(random, TEST_PAGE_RANDOM, seed);
+	ck_assert(memcmp(page, made, TMEM_PAGE_SIZE) == 0 ||
+		  memcmp(page, random, TMEM_PAGE_SIZE) == 0);
+	return seed;
+}
+
+int scene_flush(struct tmem_pool *pool, uint32_t n)
+{
+	return tmem_flush(pool, &oid, n);
+}
+
+uint64_t scene_stat(struct tmem_store *store, enum tmem_host_stat stat)
+{
+	uint64_t values[TMEM_HOST_STAT_COUNT];
+
+	tmem_store_stats(store, values);
+	return values[stat];
+}
+
+uint32_t scene_client_id(struct tmem_store *store, const char *name)
+{
+	struct tmem_client_info *clients;
+	uint32_t id = 0;
+	size_t count;
+
+	ck_assert_int_eq(tmem_store_clients(store, &clients, NULL, &count), 0);
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(clients[i].name, name) == 0)
+			id = clients[i].id;
+	free(clients);
+	return id;
+}
+
+uint32_t scene_pool_id(struct tmem_store *store, const char *name)
+{
+	struct tmem_pool_info *pools;
+	uint32_t id = 0;
+	size_t count;
+
+	ck_assert_int_eq(tmem_store_pools(store, &pools, NULL, &count), 0);
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(pools[i].name, name) == 0)
+			id = pools[i].id;
+	free(pools);
+	return id;
+}
+
+void scene_close(struct tmem_store *store)
+{
+	ck_assert_int_eq(tmem_store_check(store, stderr), 0);
+	tmem_store_close(store);
+}
+
+int scene_run(const char *name, const TTest *const *tests, size_t count)
+{
+	Suite *suite = suite_create(name);
+	TCase *tcase = tcase_create(name);
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_set_timeout(tcase, 0); /* meson has one */
+	suite_add_tcase(suite, tcase);
+	for (size_t i = 0; i < count; i++)
+		tcase_add_test(tcase, tests[i]);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A store with clients and pools, set up in one line each; a failure to do so
+ * fails the test. Pages are named by number: page n of a pool is index n of
+ * one object, and its bytes come from a seed (tests/lib/pages.h).
+ */
+#ifndef SCENE_H
+#define SCENE_H
+
+#include <check.h>
+#include <stdint.h>
+#include <tmem/client.h>
+#include <tmem/stats.h>
+#include <tmem/store.h>
+
+#define MIB (1ull << 20)
+
+/** The uuid of the scene's shared pools; every client is authorised. */
+extern const struct tmem_uuid scene_uuid;
+
+/** A store with a capacity of 256 MiB in the arena fd (kept by the caller),
+ * or in a memfd of its own with fd -1. */
+struct tmem_store *scene_store(uint64_t budget, int fd);
+struct tmem_client *scene_client(struct tmem_store *store, const char *name,
+				 const char *domain);
+/** A pool of flags (enum tmem_pool_flag), shared ones by scene_uuid. */
+struct tmem_pool *scene_pool(struct tmem_client *client, const char *name,
+			     uint32_t flags);
+/** Dedup as given, raw pages where codec says so. */
+struct tmem_pool *scene_pool_with(struct tmem_client *client, const char *name,
+				  uint32_t flags, enum tmem_codec codec,
+				  enum tmem_dedup dedup);
+
+/** Put page n, made from seed (not 0): a fifth each fill, sparse, text, binary
+ * and random pages. */
+int scene_put(struct tmem_pool *pool, uint32_t n, uint64_t seed);
+/** Put page n, made from seed, of 4096 bytes that do not compress. */
+int scene_put_random(struct tmem_pool *pool, uint32_t n, uint64_t seed);
+/** Get page n: 0 on a miss, else its seed; fails when its bytes are not just
+ * those that scene_put() or scene_put_random() made of it. */
+uint64_t scene_get(struct tmem_pool *pool, uint32_t n);
+int scene_flush(struct tmem_pool *pool, uint32_t n);
+
+uint64_t scene_stat(struct tmem_store *store, enum tmem_host_stat stat);
+/** Id of a client by name. */
+uint32_t scene_client_id(struct tmem_store *store, const char *name);
+uint32_t scene_pool_id(struct tmem_store *store, const char *name);
+/** tmem_store_check(), then close. Free clients and pools first. */
+void scene_close(struct tmem_store *store);
+
+/** Run a suite of one test case: main()'s return value. */
+int scene_run(const char *name, const TTest *const *tests, size_t count);
+#define SCENE_RUN(name, tests)                                                 \
+	scene_run(name, tests, sizeof(tests) / sizeof((tests)[0]))
+
+#endif

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Rule 2: whatever the reason for a refusal, the handle's old page is gone when
+ * the refusal is returned. Every cause is brought about in every kind of pool,
+ * for single puts and for runs: old pages are put, the cause is set, and new
+ * pages are put over them. Each must then be the new page or a miss (persistent
+ * pools: the new page exactly when the put said so).
+ */
+#include "scene.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "arena-file.h"
+#include "fault.h"
+#include "pages.h"
+
+#define OLD   10000u
+#define NEW   20000u
+#define PAGES 256u
+
+static const uint32_t kinds[] = {
+	0,
+	TMEM_POOL_EXCLUSIVE,
+	TMEM_POOL_PERSISTENT,
+	TMEM_POOL_SHARED,
+	TMEM_POOL_SHARED | TMEM_POOL_PERSISTENT,
+};
+#define KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+struct scene {
+	struct tmem_store *store;
+	struct tmem_client *client;
+	struct tmem_pool *pool;
+	uint32_t flags;
+};
+
+static void set_up(struct scene *scene, uint64_t budget, int fd, unsigned kind)
+{
+	scene->flags = kinds[kind];
+	scene->store = scene_store(budget, fd);
+	scene->client = scene_client(scene->store, "client", NULL);
+	scene->pool = scene_pool(scene->client, "pool", kinds[kind]);
+}
+
+static void tear_down(struct scene *scene)
+{
+	tmem_pool_free(scene->pool);
+	tmem_client_free(scene->client);
+	scene_close(scene->store);
+}
+
+static void put_old(struct scene *scene, uint32_t pages)
+{
+	for (uint32_t n = 0; n < pages; n++)
+		ck_assert_int_eq(scene_put(scene->pool, n, OLD + n), TMEM_OK);
+}
+
+/* Page n was put anew with this outcome. */
+static void expect(struct scene *scene, uint32_t n, int outcome)
+{
+	uint64_t seed = scene_get(scene->pool, n);
+
+	if (outcome == TMEM_REFUSED) {
+		ck_assert_uint_eq(seed, 0);
+		/* And it stays a miss. */
+		ck_assert_int_eq(scene_flush(scene->pool, n), TMEM_MISS);
+		return;
+	}
+	ck_assert_int_eq(outcome, TMEM_OK);
+	if (seed || scene->flags & TMEM_POOL_PERSISTENT)
+		ck_assert_uint_eq(seed, NEW + n);
+}
+
+/* Put new pages that take all the room there is, one by one or in one run.
+ * Returns how many were refused. */
+static unsigned replace(struct scene *scene, uint32_t pages, bool run)
+{
+	const struct tmem_oid oid = {{1, 2, 3}};
+	uint8_t *bytes = malloc((size_t)pages * TMEM_PAGE_SIZE);
+	uint8_t outcome[TMEM_RUN_MAX];
+	unsigned refused = 0;
+	int r;
+
+	for (uint32_t n = 0; n < pages; n++)
+		test_page_of(bytes + (size_t)n * TMEM_PAGE_SIZE,
+			     TEST_PAGE_RANDOM, NEW + n);
+	ck_assert_uint_le(pages, TMEM_RUN_MAX);
+	if (run) {
+		r = tmem_put_run(scene->pool, &oid, 0, pages, bytes, outcome);
+		for (uint32_t n = 0; n < pages; n++)
+			refused += outcome[n] == TMEM_REFUSED;
+		ck_assert_int_eq(r, pages - refused);
+	} else {
+		/* All puts first: an exclusive get would make room. */
+		for (uint32_t n = 0; n < pages; n++) {
+			outcome[n] = (uint8_t)scene_put_random(scene->pool, n,
+							       NEW + n);
+			refused += outcome[n] == TMEM_REFUSED;
+		}
+	}
+	for (uint32_t n = 0; n < pages; n++)
+		expect(scene, n, outcome[n]);
+	free(bytes);
+	return refused;
+}
+
+/* When the cause is gone, puts work again. */
+static void expect_recovered(struct scene *scene)
+{
+	for (uint32_t n = 0; n < PAGES; n++)
+		scene_flush(scene->pool, n);
+	ck_assert_int_eq(scene_put(scene->pool, 0, 1), TMEM_OK);
+	ck_assert_uint_eq(scene_get(scene->pool, 0), 1);
+}
+
+static void with_fault(enum tmem_fault_site site, unsigned kind, bool run)
+{
+	struct scene scene;
+	unsigned refused, fired;
+
+	set_up(&scene, 64 * MIB, -1, kind);
+	put_old(&scene, PAGES);
+	fired = tmem_fault_fired(site);
+	tmem_fault_arm(site, 1, true);
+	refused = replace(&scene, PAGES, run);
+	tmem_fault_arm(site, 0, false);
+	ck_assert_uint_gt(tmem_fault_fired(site), fired);
+	ck_assert_uint_gt(refused, 0);
+	expect_recovered(&scene);
+	tear_down(&scene);
+}
+
+START_TEST(no_record)
+{
+	with_fault(TMEM_FAULT_TABLE, _i / 2, _i % 2);
+}
+END_TEST
+
+START_TEST(no_slot)
+{
+	with_fault(TMEM_FAULT_SLAB, _i / 2, _i % 2);
+}
+END_TEST
+
+START_TEST(no_chunk)
+{
+	with_fault(TMEM_FAULT_FALLOCATE, _i / 2, _i % 2);
+}
+END_TEST
+
+START_TEST(no_private_memory)
+{
+	with_fault(TMEM_FAULT_MALLOC, _i / 2, _i % 2);
+}
+END_TEST
+
+/* One failure at the Nth chance, wherever that is; the rest goes well. */
+START_TEST(one_fault_somewhere)
+{
+	for (int site = 0; site < TMEM_FAULT_SITES; site++) {
+		for (unsigned nth = 1; nth < 40; nth += 3) {
+			struct scene scene;
+
+			set_up(&scene, 64 * MIB, -1, _i);
+			put_old(&scene, 40);
+			tmem_fault_arm(site, nth, false);
+			replace(&scene, 80, nth % 2);
+			tmem_fault_arm(site, 0, false);
+			expect_recovered(&scene);
+			tear_down(&scene);
+		}
+	}
+}
+END_TEST
+
+/* A codec that fails costs room, not the page. */
+START_TEST(codec_fails)
+{
+	struct scene scene;
+
+	set_up(&scene, 64 * MIB, -1, _i);
+	tmem_fault_arm(TMEM_FAULT_COMPRESS, 1, true);
+	put_old(&scene, PAGES);
+	tmem_fault_arm(TMEM_FAULT_COMPRESS, 0, false);
+	ck_assert_uint_gt(scene_stat(scene.store, TMEM_HOST_STAT_raw_contents),
+			  PAGES / 2);
+	for (uint32_t n = 0; n < PAGES; n++)
+		ck_assert_uint_eq(scene_get(scene.pool, n), OLD + n);
+	tear_down(&scene);
+}
+END_TEST
+
+static void with_setting(struct tmem_client_settings settings, uint32_t old,
+			 unsigned kind, bool run, enum tmem_host_stat counter)
+{
+	struct scene scene;
+	uint32_t id;
+
+	set_up(&scene, 64 * MIB, -1, kind);
+	put_old(&scene, old);
+	id = scene_client_id(scene.store, "client");
+	ck_assert_int_eq(tmem_store_client_set(scene.store, id, &settings), 0);
+	/* Ephemeral pages may make way for each other under a limit. */
+	if (replace(&scene, PAGES, run))
+		ck_assert_uint_gt(scene_stat(scene.store, counter), 0);
+	else
+		ck_assert(!settings.frozen &&
+			  !(scene.flags & TMEM_POOL_PERSISTENT));
+	settings.cap = 0;
+	settings.maxmem = 0;
+	settings.frozen = false;
+	ck_assert_int_eq(tmem_store_client_set(scene.store, id, &settings), 0);
+	expect_recovered(&scene);
+	tear_down(&scene);
+}
+
+START_TEST(cap_reached)
+{
+	struct tmem_client_settings settings = {.set = TMEM_SET_CAP,
+						.cap = 200 << 10};
+
+	/* A shared pool is charged to nobody. */
+	if (!(kinds[_i / 2] & TMEM_POOL_SHARED))
+		with_setting(settings, PAGES, _i / 2, _i % 2,
+			     TMEM_HOST_STAT_refused_cap);
+}
+END_TEST
+
+/* A replacement takes no more than what it replaces, as maxmem counts: only
+ * pages beyond the old ones are refused. */
+START_TEST(maxmem_reached)
+{
+	struct tmem_client_settings settings = {.set = TMEM_SET_MAXMEM,
+						.maxmem = 100 << 12};
+
+	if (!(kinds[_i / 2] & TMEM_POOL_SHARED))
+		with_setting(settings, PAGES / 2, _i / 2, _i % 2,
+			     TMEM_HOST_STAT_refused_cap);
+}
+END_TEST
+
+START_TEST(client_frozen)
+{
+	struct tmem_client_settings settings = {.set = TMEM_SET_FROZEN,
+						.frozen = true};
+
+	with_setting(settings, PAGES, _i / 2, _i % 2,
+		     TMEM_HOST_STAT_refused_frozen);
+}
+END_TEST
+
+START_TEST(store_frozen)
+{
+	struct scene scene;
+
+	set_up(&scene, 64 * MIB, -1, _i / 2);
+	put_old(&scene, PAGES);
+	tmem_store_set_frozen(scene.store, true);
+	/* Gets and flushes work. */
+	ck_assert_uint_eq(scene_get(scene.pool, PAGES - 1), OLD + PAGES - 1);
+	ck_assert_uint_eq(replace(&scene, PAGES, _i % 2), PAGES);
+	ck_assert_uint_eq(
+		scene_stat(scene.store, TMEM_HOST_STAT_refused_frozen), PAGES);
+	tmem_store_set_frozen(scene.store, false);
+	expect_recovered(&scene);
+	tear_down(&scene);
+}
+END_TEST
+
+/* Fill the store with persistent pages of another client. */
+static struct tmem_pool *fill(struct scene *scene, struct tmem_client **other)
+{
+	struct tmem_pool *pool;
+	uint32_t n = 0;
+
+	*other = scene_client(scene->store, "other", NULL);
+	pool = scene_pool(*other, "full", TMEM_POOL_PERSISTENT);
+	while (scene_put_random(pool, n, n + 1) == TMEM_OK)
+		n++;
+	ck_assert_uint_gt(n, 100);
+	return pool;
+}
+
+START_TEST(budget_full)
+{
+	struct tmem_client *other;
+	struct tmem_pool *full;
+	struct scene scene;
+
+	set_up(&scene, 8 * MIB, -1, _i / 2);
+	put_old(&scene, PAGES);
+	full = fill(&scene, &other);
+	ck_assert_uint_gt(replace(&scene, PAGES, _i % 2), 0);
+	ck_assert_uint_gt(scene_stat(scene.store, TMEM_HOST_STAT_refused_nomem),
+			  0);
+	ck_assert_int_eq(tmem_pool_destroy(full), 0);
+	tmem_client_free(other);
+	expect_recovered(&scene);
+	tear_down(&scene);
+}
+END_TEST
+
+START_TEST(tmpfs_full)
+{
+	int fd = test_arena_on_tmpfs(12 * MIB);
+	struct tmem_client *other;
+	struct tmem_pool *full;
+	struct scene scene;
+
+	if (fd == -EPERM)
+		return;
+	ck_assert_int_ge(fd, 0);
+	set_up(&scene, 64 * MIB, fd, _i / 2);
+	put_old(&scene, PAGES);
+	full = fill(&scene, &other);
+	ck_assert_uint_gt(replace(&scene, PAGES, _i % 2), 0);
+	ck_assert_int_eq(tmem_pool_destroy(full), 0);
+	tmem_client_free(other);
+	expect_recovered(&scene);
+	tear_down(&scene);
+	close(fd);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("refused");
+	TCase *tests = tcase_create("refused");
+	SRunner *runner = srunner_create(suite);
+	int failed;
+
+	tcase_set_timeout(tests, 0);
+	suite_add_tcase(suite, tests);
+	tcase_add_loop_test(tests, no_record, 0, 2 * KINDS);
+	tcase_add_loop_test(tests, no_slot, 0, 2 * KINDS);
+	tcase_add_loop_test(tests, no_chunk, 0, 2 * KINDS);
+	tcase_add_loop_test(tests, no_private_memory, 0, 2 * KINDS);
+	tcase_add_loop_test(tests, one_fault_somewhere, 0, KINDS);
+	tcase_add_loop_test(tests, codec_fails, 2, 3);
+	tcase_add_loop_test(tests, cap_reached, 0, 2 * KINDS);
+	tcase_add_loop_test(tests, maxmem_reached, 0, 2 * KINDS);
+	tcase_add_loop_test(tests, client_frozen, 0, 2 * KINDS);
+	tcase_add_loop_test(tests, store_frozen, 0, 2 * KINDS);
+	tcase_add_loop_test(tests, budget_full, 0, 2 * KINDS);
+	tcase_add_loop_test(tests, tmpfs_full, 0, 2 * KINDS);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}
