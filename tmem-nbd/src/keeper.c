@@ -22,6 +22,7 @@
 #include <time.h>
 #include <tmem/client.h>
 #include <unistd.h>
+#include "codec.h"
 #include "log.h"
 #include "message.h"
 #include "uuid.h"
@@ -90,13 +91,15 @@ static json_t *make_request(const struct keeper *keeper)
 	if (!json)
 		return NULL;
 	more = json_pack(
-		"{s:s, s:I, s:b, s:b, s:b, s:b, s:s*, s:s*, s:s*}", "name",
+		"{s:s, s:I, s:b, s:b, s:b, s:b, s:i, s:s*, s:s*, s:s*}", "name",
 		options->name, "size", (json_int_t)options->size, "read_only",
 		options->read_only, "overflow",
 		keeper->server->overflow_fd >= 0, "keep", options->keep,
-		"reset", options->reset && !again, "description",
-		options->description, "codec", options->codec_name, "device",
-		again ? keeper->device : NULL);
+		"reset", options->reset && !again, "max_connections",
+		(int)options->max_connections, "description",
+		options->description, "codec",
+		options->codec ? tmem_codec_name(options->codec) : NULL,
+		"device", again ? keeper->device : NULL);
 	failed = !more || json_object_update(json, more);
 	json_decref(more);
 	if (!failed)

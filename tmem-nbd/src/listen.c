@@ -11,8 +11,6 @@
 #include <unistd.h>
 #include "log.h"
 
-#define BACKLOG 64
-
 /** Make the socket's directory if only that is missing (/run/tmem). */
 static void make_directory(const char *path)
 {
@@ -104,7 +102,7 @@ int nbd_listen(const char *path, mode_t mode)
 		else
 			goto err;
 	}
-	if (!r && listen(fd, BACKLOG))
+	if (!r && listen(fd, SOMAXCONN))
 		r = -errno;
 	if (!r)
 		return fd;

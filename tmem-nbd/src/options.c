@@ -6,9 +6,10 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
+#include <string.h>
 #include <tmem/client.h>
 #include <unistd.h>
+#include "codec.h"
 #include "log.h"
 #include "size.h"
 
@@ -109,21 +110,11 @@ static int parse_number(const char *option, const char *text, int base,
 
 static int parse_codec(struct nbd_options *options, const char *text)
 {
-	static const struct {
-		const char *name;
-		enum tmem_codec codec;
-	} codecs[] = {
-		{"raw", TMEM_CODEC_RAW},
-		{"lz4", TMEM_CODEC_LZ4},
-		{"lzo", TMEM_CODEC_LZO},
-		{"zstd", TMEM_CODEC_ZSTD},
-	};
-	unsigned i;
+	enum tmem_codec codec;
 
-	for (i = 0; i < sizeof(codecs) / sizeof(*codecs); i++) {
-		if (!strcasecmp(text, codecs[i].name)) {
-			options->codec = codecs[i].codec;
-			options->codec_name = codecs[i].name;
+	for (codec = TMEM_CODEC_RAW; codec < TMEM_CODEC_COUNT; codec++) {
+		if (!strcmp(text, tmem_codec_name(codec))) {
+			options->codec = codec;
 			return 0;
 		}
 	}

@@ -27,8 +27,7 @@ struct nbd_options {
 	mode_t socket_mode;
 	unsigned max_connections;
 	enum nbd_where where;
-	enum tmem_codec codec;	/* NONE: the store's default */
-	const char *codec_name; /* the same, or NULL */
+	enum tmem_codec codec; /* NONE: the store's default */
 	bool read_only;
 	bool foreground;
 	bool keep;

@@ -153,21 +153,22 @@ static int exports_parse(const json_t *request, struct hosted *hosted,
 {
 	const char *name = NULL, *device = NULL, *description = NULL;
 	const char *codec = NULL;
-	int read_only = 0, keep = 0, reset = 0, overflow = 0;
+	int read_only = 0, keep = 0, reset = 0, overflow = 0, connections = 0;
 	json_int_t size = 0;
 	json_error_t why;
 
 	if (json_unpack_ex((json_t *)request, &why, 0,
-			   "{s:s, s?I, s?b, s?b, s?b, s?b, s?s, s?s, s?s}",
+			   "{s:s, s?I, s?b, s?b, s?b, s?b, s?s, s?s, s?s, s?i}",
 			   "name", &name, "size", &size, "read_only",
 			   &read_only, "keep", &keep, "reset", &reset,
 			   "overflow", &overflow, "device", &device,
-			   "description", &description, "codec", &codec) < 0)
+			   "description", &description, "codec", &codec,
+			   "max_connections", &connections) < 0)
 		return tmemd_error(error, -EINVAL, "nbd-export: %s", why.text);
-	if (strlen(name) >= sizeof(hosted->name) || size < 0)
+	if (strlen(name) >= sizeof(hosted->name) || size < 0 || connections < 0)
 		return tmemd_error(
 			error, -EINVAL,
-			"nbd-export: the name is too long, or the size negative");
+			"nbd-export: the name is too long, or a number negative");
 	if (device != NULL && tmem_uuid_parse(device, &config->device) < 0)
 		return tmemd_error(error, -EINVAL,
 				   "nbd-export: device \"%.64s\" is no uuid",
@@ -188,6 +189,7 @@ static int exports_parse(const json_t *request, struct hosted *hosted,
 	config->size = (uint64_t)size;
 	config->read_only = read_only;
 	config->reset = reset;
+	config->max_connections = (unsigned)connections;
 	*has_overflow = overflow;
 	return 0;
 }
