@@ -67,9 +67,12 @@ wait_for() {
 
 # Whether a process is there and not a zombie that nobody has waited for.
 alive() {
-	local state
+	local state tasks
 	state=$(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) || return 1
-	[[ -n $state && $state != [ZX] ]]
+	[[ -n $state ]] || return 1
+	# Killed, a first thread is a zombie while others still let go of files.
+	tasks=(/proc/"$1"/task/*)
+	[[ $state != [ZX] ]] || ((${#tasks[@]} > 1))
 }
 
 gone() {
