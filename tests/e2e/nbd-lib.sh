@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What the tests of tmem-nbd share, besides lib.sh.
+
+export PATH="$TMEM_BUILD/tests/e2e:$PATH"
+
+# Where an export's store is: the tests of what both do take this argument.
+where=${1:-embedded}
+
+# An export as start_nbd makes it, of a store with a budget of 16 MiB, in this
+# process or in a tmemd of its own.
+#   start_export NAME [tmem-nbd options]
+start_export() {
+	local name=$1
+	shift
+	case $where in
+	embedded)
+		start_nbd "$name" --budget 16M "$@"
+		;;
+	hosted)
+		[[ -n ${tmemd_pid:-} ]] ||
+			start_tmemd --config /dev/null --budget 16M
+		start_nbd "$name" --tmemd "$tmemd_socket" "$@"
+		;;
+	*)
+		fail "an export is embedded or hosted, not $where"
+		;;
+	esac
+}
+
+# A counter of an export: nbd_stat NAME COUNTER
+nbd_stat() {
+	if [[ $where == hosted ]]; then
+		stat_of ".exports[] | select(.name == \"$1\") | .stats.$2"
+		return
+	fi
+	# The log's last word on it, after what a signal makes it say.
+	local before
+	before=$(grep -c "export map_bytes" "$tmp/nbd-$1.log")
+	kill -USR1 "$nbd_pid"
+	wait_for 10 nbd_stats_said "$1" "$before" >&2
+	awk -v want="$2" '$2 == "export" && $3 == want { n = $4 } END { print n }' \
+		"$tmp/nbd-$1.log"
+}
+
+nbd_stats_said() {
+	(($(grep -c "export map_bytes" "$tmp/nbd-$1.log") > $2))
+}
+
+# Most of what was written must have gone to the overflow file, with no error.
+#   mostly_overflowed NAME
+mostly_overflowed() {
+	local pages bytes
+	pages=$(nbd_stat "$1" overflow_writes)
+	bytes=$(nbd_stat "$1" written_bytes)
+	((pages * 4096 > bytes / 2)) ||
+		fail "only $pages pages of $bytes bytes went to the overflow file"
+	(($(nbd_stat "$1" overflow_errors) == 0)) || fail "the overflow file failed"
+}

@@ -1,0 +1,131 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The tmem-nbd command: becoming a daemon, ending, what it refuses and what it
+# says then, read-only and kept devices.
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/nbd-lib.sh"
+
+# refused TEXT [tmem-nbd options]: must fail, say TEXT, and leave no socket.
+refused() {
+	local text=$1
+	shift
+	! tmem-nbd --foreground --embedded "$@" >"$tmp/refused" 2>&1 ||
+		fail "tmem-nbd $* was not refused"
+	grep -qF -- "$text" "$tmp/refused" ||
+		fail "tmem-nbd $* said: $(cat "$tmp/refused")"
+}
+socket=$tmp/a.nbd
+
+# What is wrong on the command line.
+refused "give the device a --size" --socket "$socket"
+refused "'plenty' is no size" --size plenty
+refused "a device's size is 4K to 16T" --size 1K --socket "$socket"
+refused "a device's size is 4K to 16T" --size 17T --socket "$socket"
+refused "multiple of 512" --size 10001 --socket "$socket"
+refused "it needs at least 4M" --size 1M --budget 1M --socket "$socket"
+refused "'zip' is none of" --size 1M --codec zip
+refused "contradict" --size 1M --tmemd "$tmp/no.sock"
+refused "'extra' is not an option" --size 1M extra
+refused "printable characters" --size 1M --name "a b" --socket "$socket"
+refused "is too long for a socket" --size 1M \
+	--socket "$tmp/$(printf 'x%.0s' {1..120})"
+refused "failed: No such file or directory" --size 1M \
+	--socket "$tmp/no/such/dir/a.nbd"
+[[ ! -e $socket ]] || fail "a failed start left its socket"
+! tmem-nbd --size 1M --socket "$socket" --tmemd "$tmp/no.sock" \
+	2>"$tmp/refused" || fail "served without the tmemd it was told to use"
+grep -q "tmemd does not answer at $tmp/no.sock" "$tmp/refused" ||
+	fail "said: $(cat "$tmp/refused")"
+tmem-nbd --help | grep -q -- --overflow
+[[ $(tmem-nbd --version) == "tmem-nbd "* ]]
+
+# Files that are there are not overwritten.
+echo precious >"$socket"
+refused "is there and is no socket" --size 1M --socket "$socket"
+[[ $(cat "$socket") == precious ]] || fail "a file was overwritten"
+rm "$socket"
+echo precious >"$tmp/file"
+refused "not an overflow file" --size 1M --socket "$socket" \
+	--overflow "$tmp/file"
+[[ $(cat "$tmp/file") == precious ]] || fail "a file was overwritten"
+refused "opening the overflow file" --size 1M --socket "$socket" \
+	--overflow "$tmp/no/such/file"
+
+# A daemon: there when the command returns, gone with all it made on SIGTERM.
+(
+	cd "$tmp"
+	tmem-nbd --embedded --size 1M --socket a.nbd --pidfile a.pid --name a \
+		--overflow a.overflow
+)
+pid=$(cat "$tmp/a.pid")
+cleanup_fn stop_process "$pid"
+[[ $(nbdinfo --size "nbd+unix:///a?socket=$socket") == 1048576 ]]
+[[ $(stat -c %a "$socket") == 600 ]] || fail "others may connect"
+[[ $(readlink "/proc/$pid/cwd") == / && ! -t 0 ]]
+refused "is in use by another server" --size 1M --socket "$socket"
+refused "overflow file is in use" --size 1M --socket "$tmp/b.nbd" \
+	--overflow "$tmp/a.overflow"
+kill -TERM "$pid"
+wait_for 10 gone "$pid" || fail "SIGTERM does not end it"
+[[ ! -e $socket && ! -e $tmp/a.pid ]] || fail "it left something behind"
+[[ ! -s $tmp/a.overflow ]] || fail "the overflow file still holds a device"
+
+# A killed one leaves its socket, which the next replaces; its overflow file
+# belongs to pages that are lost, and is only taken when told so.
+start_nbd a --embedded --size 1M --overflow "$tmp/a.overflow" --socket-mode 660
+[[ $(stat -c %a "$nbd_socket") == 660 ]] || fail "the socket's mode is wrong"
+kill -KILL "$nbd_pid"
+wait_for 10 gone "$nbd_pid"
+[[ -S $nbd_socket ]] || fail "who removed the socket?"
+refused "belongs to a device that this store does not hold" --size 1M \
+	--socket "$nbd_socket" --overflow "$tmp/a.overflow"
+start_nbd a --embedded --size 1M --overflow "$tmp/a.overflow" --reset
+end_server "$nbd_pid"
+
+# Read-only, with a limit on clients.
+start_nbd a --embedded --size 1M --read-only --max-connections 2
+nbdinfo --is readonly "$nbd_uri" || fail "it is not read-only"
+! qemu-io -f raw -c "write 0 4k" "$nbd_uri" >/dev/null 2>&1 ||
+	fail "it was written to"
+qemu-io -r -f raw -c "read -P 0 0 1M" "$nbd_uri" >/dev/null
+mkfifo "$tmp/hold.1" "$tmp/hold.2"
+for i in 1 2; do
+	qemu-io -r -f raw "$nbd_uri" <"$tmp/hold.$i" >"$tmp/held.$i" 2>&1 &
+	client[i]=$!
+	cleanup_fn stop_process "${client[i]}"
+	exec {hold[i]}>"$tmp/hold.$i"
+	echo "read -P 0 0 4k" >&"${hold[i]}"
+	wait_for 10 grep -q "read 4096/4096" "$tmp/held.$i" ||
+		fail "client $i was not served"
+done
+! nbdinfo --size "$nbd_uri" 2>/dev/null || fail "a third client was served"
+stop_process "${client[1]}"
+wait_for 10 nbdinfo --size "$nbd_uri" || fail "nobody else is served any more"
+stop_process "${client[2]}"
+exec {hold[1]}>&- {hold[2]}>&-
+end_server "$nbd_pid"
+
+# Hosted: found without being told, kept when told, of one name only once.
+where=hosted
+start_export k --size 1M --keep
+qemu-io -f raw -c "write -P 9 4k 8k" "$nbd_uri" >/dev/null
+keeper=$nbd_pid
+! tmem-nbd --foreground --size 1M --name k --socket "$socket" \
+	--tmemd "$tmemd_socket" 2>"$tmp/refused" || fail "a name was taken twice"
+grep -q 'k' "$tmp/refused"
+[[ $(stat_of '.exports | length') == 1 ]]
+end_server "$keeper"
+[[ $(stat_of '.exports | length') == 0 ]] || fail "the export is still served"
+start_export k --keep
+[[ $(nbdinfo --size "$nbd_uri") == 1048576 ]] || fail "it has another size"
+qemu-io -f raw -c "read -P 9 4k 8k" "$nbd_uri" >"$tmp/out"
+! grep -i fail "$tmp/out" || fail "kept pages are not there"
+end_server "$nbd_pid"
+start_export k --size 1M
+end_server "$nbd_pid"
+start_export k --size 2M
+qemu-io -f raw -c "read -P 0 0 2M" "$nbd_uri" >"$tmp/out"
+! grep -i fail "$tmp/out" || fail "pages are there that were not kept"
+end_server "$nbd_pid"
