@@ -370,16 +370,14 @@ int tmemd_config_read(struct tmemd_config *config, const char *path,
 
 /* What it comes to -------------------------------------------------------- */
 
-uint64_t tmemd_config_budget(const struct tmemd_budget *budget, uint64_t held)
+uint64_t tmemd_config_budget(const struct tmemd_config *config, uint64_t held)
 {
-	uint64_t available;
+	uint64_t bytes = config->budget.bytes, available;
 
-	if (budget->bytes > 0)
-		return budget->bytes;
-	if (tmemd_memlimit_available("", &available) < 0)
-		return TMEM_BUDGET_MIN;
-	return MAX((available + held) / 100 * budget->percent,
-		   (uint64_t)TMEM_BUDGET_MIN);
+	if (bytes == 0 && tmemd_memlimit_available("", &available) == 0)
+		bytes = (available + held) / 100 * config->budget.percent;
+	bytes = MAX(bytes, (uint64_t)TMEM_BUDGET_MIN);
+	return config->capacity > 0 ? MIN(bytes, config->capacity) : bytes;
 }
 
 void tmemd_config_client(const struct tmemd_config *config, const char *name,

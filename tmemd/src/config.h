@@ -65,9 +65,10 @@ int tmemd_config_set(struct tmemd_config *config, const char *key,
 int tmemd_config_read(struct tmemd_config *config, const char *path,
 		      char *error);
 
-/** Bytes that budget stands for on this machine now. held is memory that the
- * store has already, which MemAvailable no longer counts. */
-uint64_t tmemd_config_budget(const struct tmemd_budget *budget, uint64_t held);
+/** Bytes that the budget stands for on this machine now, within the capacity.
+ * held is memory that the store has already, which MemAvailable no longer
+ * counts. */
+uint64_t tmemd_config_budget(const struct tmemd_config *config, uint64_t held);
 
 /**
  * What the rules give client name of uid: *domain is left alone unless a rule

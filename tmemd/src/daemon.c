@@ -37,6 +37,9 @@
 /* How long not to accept when descriptors or memory have run out, ms. */
 #define DAEMON_PAUSE 100L
 
+/* How often to try for an arena, that long apart. */
+#define DAEMON_TRIES 10
+
 /* What only the main thread uses. */
 struct daemon_main {
 	struct tmemd daemon;
@@ -144,6 +147,21 @@ static int daemon_store_error(const struct tmemd_config *config,
 	}
 }
 
+/* A tmemd that was killed lets go of its socket's lock and of its arena in no
+ * certain order. */
+static int daemon_open_arena(const struct tmem_store_config *config,
+			     struct tmem_store **store)
+{
+	static const struct timespec pause = {0, DAEMON_PAUSE * 1000000};
+	int r = tmem_store_open(config, store);
+
+	for (int tries = 0; r == -EBUSY && tries < DAEMON_TRIES; tries++) {
+		nanosleep(&pause, NULL);
+		r = tmem_store_open(config, store);
+	}
+	return r;
+}
+
 static int daemon_open_store(struct tmemd *daemon, char *error)
 {
 	struct tmemd_config *config = &daemon->config;
@@ -159,12 +177,12 @@ static int daemon_open_store(struct tmemd *daemon, char *error)
 		&store.arena_fd, &held, error);
 	if (r < 0)
 		return r;
-	wanted = tmemd_config_budget(&config->budget, held);
+	wanted = tmemd_config_budget(config, held);
 	r = tmemd_limit_clamp(wanted, &store.budget, error);
 	if (r == 0) {
 		store.capacity = config->capacity;
 		store.codec = config->codec;
-		r = tmem_store_open(&store, &daemon->store);
+		r = daemon_open_arena(&store, &daemon->store);
 		if (r < 0)
 			daemon_store_error(config, store.budget, r, error);
 	}

@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
-#include "message.h"
 #include "error.h"
+#include "message.h"
+
+/* How long to wait for an ending tmemd's lock, and between two looks, ms. */
+#define LOCK_WAIT 10000u
+#define LOCK_STEP 20u
 
 /* Make the socket's directory, one level, if it is missing. */
 static void listen_directory(const char *path)
@@ -29,6 +35,33 @@ static void listen_directory(const char *path)
 	 * shows when the lock is opened. */
 	if (mkdir(directory, 0700) == 0 && geteuid() == 0)
 		(void)!chmod(directory, 0755);
+}
+
+/* Whether somebody listens at path. */
+static bool listen_is_live(const char *path)
+{
+	int sock = tmem_message_connect(path, TMEM_MESSAGE_TIMEOUT);
+
+	if (sock < 0)
+		return false;
+	close(sock);
+	return true;
+}
+
+/* Wait for the lock as long as its holder does not listen: it is ending, or
+ * has been killed and is not quite gone. */
+static bool listen_wait_lock(int lock, const char *path)
+{
+	static const struct timespec step = {0, 1000000L * LOCK_STEP};
+
+	for (unsigned waited = 0; waited < LOCK_WAIT; waited += LOCK_STEP) {
+		if (flock(lock, LOCK_EX | LOCK_NB) == 0)
+			return true;
+		if (listen_is_live(path))
+			return false;
+		nanosleep(&step, NULL);
+	}
+	return false;
 }
 
 /* Take PATH.lock. The file stays behind when tmemd ends, since removing it
@@ -47,7 +80,7 @@ static int listen_lock(struct tmemd_listen *listener, const char *path,
 			error, -errno,
 			"cannot open %s: %s: give a socket in a directory that exists and this user may write to",
 			lock, strerror(errno));
-	if (flock(listener->lock, LOCK_EX | LOCK_NB) < 0) {
+	if (!listen_wait_lock(listener->lock, path)) {
 		length = pread(listener->lock, pid, sizeof(pid) - 1, 0);
 		pid[length > 0 ? strcspn(pid, "\n") : 0] = '\0';
 		return tmemd_error(
@@ -65,7 +98,6 @@ static int listen_lock(struct tmemd_listen *listener, const char *path,
 static int listen_remove_stale(const char *path, char *error)
 {
 	struct stat st;
-	int sock;
 
 	if (lstat(path, &st) < 0)
 		return 0;
@@ -74,14 +106,11 @@ static int listen_remove_stale(const char *path, char *error)
 			error, -EEXIST,
 			"%s exists and is no socket: remove it, or give another socket",
 			path);
-	sock = tmem_message_connect(path, TMEM_MESSAGE_TIMEOUT);
-	if (sock >= 0) {
-		close(sock);
+	if (listen_is_live(path))
 		return tmemd_error(
 			error, -EADDRINUSE,
 			"another program listens on %s: stop it, or give another socket",
 			path);
-	}
 	if (unlink(path) < 0)
 		return tmemd_error(
 			error, -errno,

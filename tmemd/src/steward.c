@@ -45,7 +45,7 @@ static void steward_warn_fixed(const struct tmemd_config *old,
 }
 
 static void steward_set_budget(struct tmemd *daemon,
-			       const struct tmemd_budget *budget)
+			       const struct tmemd_config *config)
 {
 	struct tmemd_limit_result result;
 	uint64_t value[TMEM_HOST_STAT_COUNT];
@@ -55,7 +55,7 @@ static void steward_set_budget(struct tmemd *daemon,
 	tmem_store_stats(daemon->store, value);
 	r = tmemd_limit_set(
 		&daemon->limit,
-		tmemd_config_budget(budget, value[TMEM_HOST_STAT_used]),
+		tmemd_config_budget(config, value[TMEM_HOST_STAT_used]),
 		&result, error);
 	if (r < 0)
 		tmem_log(LOG_ERR, "%s", error);
@@ -92,7 +92,7 @@ static void steward_reread(struct tmemd *daemon)
 		steward_warn_fixed(&old, &config);
 		tmemd_config_deinit(&old);
 		tmem_log_set_level(config.log_level);
-		steward_set_budget(daemon, &config.budget);
+		steward_set_budget(daemon, &config);
 	}
 	sd_notify(0, "READY=1");
 }
