@@ -16,6 +16,7 @@
 #include "arena-file.h"
 #include "pages.h"
 #include "random.h"
+#include "sanitizer.h"
 
 #define MIB   (1ull << 20)
 #define PAGES 120000u
@@ -151,7 +152,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 120);
 	/* A sanitizer's own memory is all over the process's. */
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !TEST_ASAN && !TEST_TSAN
 	tcase_add_test(tc, the_store_and_the_kernel_agree);
 #else
 	(void)the_store_and_the_kernel_agree;

@@ -18,6 +18,7 @@
 #include "arena.h"
 #include "fault.h"
 #include "random.h"
+#include "sanitizer.h"
 
 #define MIB	   (1ull << 20)
 #define FILE_BYTES (7 * MIB) /* of an arena with a capacity of 1 MiB */
@@ -107,7 +108,7 @@ START_TEST(capacity_is_rounded_up_and_bounded)
 	ck_assert_int_eq(open_arena(-1, 1), 0);
 	ck_assert_uint_eq(arena.capacity, 65536);
 	tmem_arena_deinit(&arena);
-#ifndef __SANITIZE_THREAD__ /* which leaves less address space than that */
+#if !TEST_TSAN /* which leaves less address space than that */
 	ck_assert_int_eq(open_arena(-1, TMEM_ARENA_MAX), 0);
 	ck_assert_uint_eq(blocks(arena.fd), 4096);
 	tmem_arena_deinit(&arena);
