@@ -52,6 +52,22 @@ end_server "$tmemd_pid"
 start
 (($(stat_of .host.ephemeral_pages) == 0)) || fail "ephemeral pages outlived tmemd"
 
+# A budget that the pages do not fit into: they are there all the same, and puts
+# are refused until it is raised.
+expect swap 0 reattach
+expect swap 2000 get 0 2000
+ask swap put 2000 8000
+more=$answer
+((more > 4000)) || fail "only $more of 8000 puts were stored"
+end_server "$tmemd_pid"
+start_tmemd --config /dev/null --arena "$arena_dir" --budget 4M
+expect swap 0 reattach
+expect swap 2000 get 0 2000
+expect swap "$more" get 2000 8000
+expect swap 0 put 20000 10
+admin set --budget=64M
+expect swap 10 put 20000 10
+
 # A file that is no arena, and one that others could read, are left alone.
 head -c 8192 /dev/urandom >"$arena_dir/noise"
 chmod 600 "$arena_dir/noise"
