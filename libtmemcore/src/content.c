@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* How often a move tries for the exclusive pin before it leaves a content that
- * is being read where it is. */
+ * is being read where it is: about as long as a read takes. */
 #define MOVE_TRIES 64
 
 int tmem_contents_init(struct tmem_contents *contents, struct tmem_arena *arena,
@@ -220,8 +220,6 @@ static bool pin_exclusive(struct tmem_contents *contents, uint32_t id)
 		tmem_lock_release(&contents->table.lock);
 		if (gone)
 			break;
-		if (!pinned)
-			sched_yield();
 	}
 	return pinned;
 }

@@ -103,7 +103,7 @@ int tmem_domain_found(struct tmem_store *store, const char *name,
 	if (other && other != domain)
 		return -EBADMSG;
 	if (store->domain[domain].users &&
-	    strcmp(store->domain[domain].name, name))
+	    strcmp(store->domain[domain].name, name) != 0)
 		return -EBADMSG;
 	strcpy(store->domain[domain].name, name);
 	store->domain[domain].users++;

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define PAGE 4096u
+#define PAGE UINT64_C(4096)
 
 static bool page_there(const struct tmem_roster *roster, uint32_t page)
 {
