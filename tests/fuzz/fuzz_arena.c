@@ -20,8 +20,9 @@
 #include "arena-file.h"
 #include "pages.h"
 
-#define PAGES	    200u
-#define CHANGE_SIZE 14u
+#define PAGES	     96u
+#define EXTENTS_MOST 512u
+#define CHANGE_SIZE  14u
 
 /* What a change does. */
 enum { SET, XOR, COPY, TRUNCATE, PUNCH, KINDS };
@@ -32,7 +33,7 @@ struct extent {
 	size_t size;
 	uint8_t *bytes;
 };
-static struct extent extents[64];
+static struct extent extents[EXTENTS_MOST];
 static size_t extents_count;
 static size_t data_size; /* of all extents */
 static off_t file_size;
@@ -53,7 +54,7 @@ static struct tmem_store *open_store(int fd)
 	struct tmem_store *store = NULL;
 
 	tmem_store_config_init(&config);
-	config.budget = TMEM_BUDGET_MIN;
+	config.budget = 12 << 20;
 	config.capacity = 16 << 20;
 	config.hash_bits = 6;
 	config.arena_fd = fd;
@@ -84,7 +85,7 @@ static struct tmem_pool *open_pool(struct tmem_store *store,
 	struct tmem_pool_config config = {
 		.name = names[kind],
 		.flags = kind < 3 ? TMEM_POOL_PERSISTENT : 0,
-		.codec = kind == 1 ? TMEM_CODEC_RAW : TMEM_CODEC_ZSTD,
+		.codec = kind == 1 ? TMEM_CODEC_RAW : TMEM_CODEC_LZ4,
 		.dedup = TMEM_DEDUP_ON,
 	};
 	struct tmem_pool *pool = NULL;
@@ -108,7 +109,7 @@ static void use(struct tmem_pool *pool, uint64_t start)
 	tmem_get_run(pool, &oid, 0, 32, bytes, NULL);
 	for (uint32_t n = 0; n < PAGES; n++)
 		tmem_get(pool, &oid, n * 3, bytes);
-	for (uint32_t n = 0; n < PAGES / 4; n++) {
+	for (uint32_t n = 0; n < PAGES / 8; n++) {
 		test_page(bytes, start + n);
 		tmem_put(pool, &oid, n * 7, bytes);
 	}
@@ -121,7 +122,7 @@ static void fill(struct tmem_pool *pool)
 	uint8_t bytes[TMEM_PAGE_SIZE];
 
 	for (uint32_t n = 0; n < PAGES; n++) {
-		test_page(bytes, n % 150 + 1);
+		test_page(bytes, n % 80 + 1);
 		must(tmem_put(pool, &oid, n * 3, bytes) == TMEM_OK, "put");
 	}
 }
@@ -177,7 +178,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	while ((at = lseek(fd, at, SEEK_DATA)) >= 0) {
 		struct extent *extent = &extents[extents_count++];
 
-		must(extents_count <= 64, "extents");
+		must(extents_count <= EXTENTS_MOST, "extents");
 		extent->at = at;
 		extent->size = (size_t)(lseek(fd, at, SEEK_HOLE) - at);
 		extent->bytes = malloc(extent->size);

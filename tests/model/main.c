@@ -39,7 +39,7 @@ static void usage(const char *name, int status)
 		"          [--hash-bits N] [--capacity MiB] [--at-least N]\n"
 		"Random operations on a store against a model, until N operations were made\n"
 		"(300000; 10 million with TMEM_TEST_FULL), or for N seconds. Fails unless there were --at-least N\n"
-		"(default 0) each of compactions, evictions, dedup mismatches and budget\n"
+		"(default 100, or 1000) each of compactions, evictions, dedup mismatches and budget\n"
 		"changes.\n",
 		name);
 	exit(status);
@@ -174,6 +174,7 @@ int main(int argc, char **argv)
 {
 	struct options options = {
 		.operations = test_is_full() ? 10000000 : 300000,
+		.at_least = test_is_full() ? 1000 : 100,
 		.threads = 4,
 		.seed = UINT64_MAX,
 		.config = {.budget = 32 << 20,
