@@ -81,7 +81,7 @@ bool tmem_charge_limit(struct tmem_use *use, struct tmem_limit *limit)
 						    memory_order_relaxed);
 	int64_t most = (int64_t)atomic_load_explicit(&client->record->maxmem,
 						     memory_order_relaxed);
-	int64_t charge = 0, pages = 0;
+	int64_t charge = 0, pages = 0, users = 1;
 
 	limit->charge = limit->pages = INT64_MAX;
 	if (!cap && !most)
@@ -89,6 +89,7 @@ bool tmem_charge_limit(struct tmem_use *use, struct tmem_limit *limit)
 	if (atomic_load_explicit(&client->joined, memory_order_relaxed)) {
 		tmem_lock_acquire(&use->store->admin);
 		shared_parts(use->store, client, &charge, &pages);
+		users = pool->users;
 		tmem_lock_release(&use->store->admin);
 	}
 	if (cap)
@@ -101,12 +102,10 @@ bool tmem_charge_limit(struct tmem_use *use, struct tmem_limit *limit)
 	 * one. */
 	if (cap)
 		limit->charge = get(&pool->charge) +
-				(limit->charge - get(&client->charge)) *
-					(int64_t)pool->users;
+				(limit->charge - get(&client->charge)) * users;
 	if (most)
 		limit->pages = get(&pool->pages) +
-			       (limit->pages - get(&client->pages)) *
-				       (int64_t)pool->users;
+			       (limit->pages - get(&client->pages)) * users;
 	return true;
 }
 
