@@ -20,6 +20,9 @@
 #include "content.h"
 
 #define BUCKETS_MIN 16u
+/* Contents a bucket before the table grows. A longer walk costs a put little
+ * beside its hash and its comparison; buckets cost every page. */
+#define LOAD_MOST 2u
 
 static uint32_t fold(uint64_t hash)
 {
@@ -248,7 +251,7 @@ void tmem_dedup_add(struct tmem_contents *contents, uint32_t id)
 	} else {
 		uint32_t *head;
 
-		if (part->count >= part->buckets)
+		if (part->count >= part->buckets * LOAD_MOST)
 			resize(contents, part, 2 * part->buckets);
 		head = bucket_of(part, hash);
 		meta->chain = *head;
