@@ -264,13 +264,12 @@ static bool evict_batch(struct tmem_store *store, uint64_t bytes)
 	return evicted;
 }
 
-static bool make_room(struct tmem_store *store, unsigned attempt)
+static bool make_room(struct tmem_store *store, unsigned made)
 {
-	unsigned shift = attempt < 24 ? attempt : 24;
-	uint64_t want = batch_bytes(store) << shift, evicted = 0;
-	uint64_t freed = give_back(store, want);
+	uint64_t want = batch_bytes(store) << (made < 24 ? made : 24);
+	uint64_t freed = give_back(store, want), evicted = 0;
 
-	if (freed && attempt == 0)
+	if (freed && made == 0)
 		return true;
 	while (freed < want && evicted < want) {
 		uint64_t batch = batch_bytes(store);
@@ -283,20 +282,20 @@ static bool make_room(struct tmem_store *store, unsigned attempt)
 	return freed || evicted;
 }
 
-bool tmem_evict_room(struct tmem_store *store, unsigned attempt, uint64_t rooms)
+bool tmem_evict_room(struct tmem_store *store, uint64_t rooms, unsigned *made)
 {
-	bool made = true;
+	bool more = true;
 
 	tmem_lock_acquire(&store->compact);
 	if (rooms == tmem_evict_rooms(store)) {
-		made = make_room(store, attempt);
+		more = make_room(store, (*made)++);
 		/* Release: who sees the number may use the room. */
-		if (made)
+		if (more)
 			atomic_fetch_add_explicit(&store->rooms, 1,
 						  memory_order_release);
 	}
 	tmem_lock_release(&store->compact);
-	return made;
+	return more;
 }
 
 void tmem_evict_down_to(struct tmem_store *store, uint64_t limit)

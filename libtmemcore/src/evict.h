@@ -11,8 +11,9 @@
 #include "state.h"
 
 /** How often an allocation that finds no room makes some and tries again. Each
- * try makes twice as much; the last would empty any store. */
-#define TMEM_ROOM_TRIES 24u
+ * time that it was not enough, twice as much is made, in the end all there is;
+ * the rest is for when other threads are quicker to take it. */
+#define TMEM_ROOM_TRIES 64u
 
 /** Times room was made so far. Read it before an allocation that may fail. */
 static inline uint64_t tmem_evict_rooms(struct tmem_store *store)
@@ -24,11 +25,11 @@ static inline uint64_t tmem_evict_rooms(struct tmem_store *store)
  * Make room for an allocation that failed: give back spare slabs, compact,
  * evict pages of the client furthest above its share. rooms is what
  * tmem_evict_rooms() said before the allocation: when somebody has made room
- * since, this does nothing. attempt counts from 0. Returns false when there is
- * nothing left to give: the allocation will not succeed.
+ * since, this does nothing. *made, 0 at first, counts the times that this made
+ * room for the caller. Returns false when there is nothing left to give: the
+ * allocation will not succeed.
  */
-bool tmem_evict_room(struct tmem_store *store, unsigned attempt,
-		     uint64_t rooms);
+bool tmem_evict_room(struct tmem_store *store, uint64_t rooms, unsigned *made);
 
 /** Evict ephemeral pages of a client until it could be charged bytes more and
  * hold pages more without passing its cap and maxmem. Returns whether anything

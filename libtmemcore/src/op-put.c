@@ -86,7 +86,7 @@ static int new_content(struct put *put, const struct tmem_content_spec *spec,
 	return tmem_content_new(&store->contents, spec, id);
 }
 
-static unsigned tries(const struct put *put)
+static unsigned most_tries(const struct put *put)
 {
 	return put->b->pool->kind == TMEM_PERSISTENT ? TMEM_ROOM_TRIES
 						     : EPHEMERAL_TRIES;
@@ -96,10 +96,11 @@ static uint32_t make_content(struct put *put, struct tmem_content_spec *spec)
 {
 	struct tmem_store *store = put->b->store;
 	uint32_t id = 0;
+	unsigned made = 0;
 	bool last = false;
 	int r;
 
-	for (unsigned attempt = 0;; attempt++) {
+	for (unsigned tries = 1;; tries++) {
 		uint64_t rooms = tmem_evict_rooms(store);
 
 		r = new_content(put, spec, &id);
@@ -109,8 +110,8 @@ static uint32_t make_content(struct put *put, struct tmem_content_spec *spec)
 			break;
 		/* Once there is no room left to make, a larger slot will do. */
 		spec->stretch = true;
-		last = attempt + 1 == tries(put) ||
-		       !tmem_evict_room(store, attempt, rooms);
+		last = tries == most_tries(put) ||
+		       !tmem_evict_room(store, rooms, &made);
 	}
 	put->why = refusal_of(r);
 	return 0;
@@ -254,7 +255,7 @@ static void commit_all(struct put *put)
 	struct tmem_block *b = put->b;
 	struct tmem_drops drops;
 	struct tmem_limit limit;
-	unsigned attempt = 0, cap_attempt = 0;
+	unsigned tries = 0, cap_tries = 0, made = 0;
 	bool more = prepared(put);
 	int r;
 
@@ -269,12 +270,11 @@ static void commit_all(struct put *put)
 		tmem_drops_drop(b->store, &drops);
 		if (r == -EDQUOT) {
 			put->why = TMEM_REFUSAL_CAP;
-			more = cap_attempt++ < CAP_TRIES && make_cap_room(put);
+			more = cap_tries++ < CAP_TRIES && make_cap_room(put);
 		} else if (r < 0) {
 			put->why = refusal_of(r);
-			more = attempt < tries(put) &&
-			       tmem_evict_room(b->store, attempt, rooms);
-			attempt++;
+			more = tries++ < most_tries(put) &&
+			       tmem_evict_room(b->store, rooms, &made);
 		} else {
 			more = false;
 		}

@@ -258,7 +258,7 @@ int tmem_pool_open(struct tmem_store *store, struct tmem_client_state *client,
 		   const struct tmem_pool_config *config, struct tmem_use **out)
 {
 	struct tmem_use *use;
-	unsigned attempt = 0;
+	unsigned tries = 0, made = 0;
 	int r;
 
 	do {
@@ -274,9 +274,9 @@ int tmem_pool_open(struct tmem_store *store, struct tmem_client_state *client,
 		if (r == 0)
 			break;
 		tmem_budget_free(&store->budget, use, sizeof(*use));
-		if (r == -ENOMEM && !tmem_evict_room(store, attempt, rooms))
+		if (r == -ENOMEM && !tmem_evict_room(store, rooms, &made))
 			break;
-	} while (r == -ENOMEM && attempt++ < TMEM_ROOM_TRIES);
+	} while (r == -ENOMEM && tries++ < TMEM_ROOM_TRIES);
 	if (r < 0)
 		return r;
 	*out = use;

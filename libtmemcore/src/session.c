@@ -238,7 +238,7 @@ int tmem_client_new_local(struct tmem_store *store,
 			  struct tmem_client **out)
 {
 	struct tmem_session *session;
-	unsigned attempt = 0;
+	unsigned tries = 0, made = 0;
 	int r = tmem_client_config_check(config);
 
 	if (r < 0)
@@ -247,7 +247,8 @@ int tmem_client_new_local(struct tmem_store *store,
 		uint64_t rooms = tmem_evict_rooms(store);
 
 		r = -ENOMEM;
-		session = tmem_budget_alloc_always(&store->budget, sizeof(*session));
+		session = tmem_budget_alloc_always(&store->budget,
+						   sizeof(*session));
 		if (session) {
 			tmem_lock_acquire(&store->admin);
 			r = begin(store, config, &session->client);
@@ -256,9 +257,9 @@ int tmem_client_new_local(struct tmem_store *store,
 		if (r == 0)
 			break;
 		tmem_budget_free(&store->budget, session, sizeof(*session));
-		if (r == -ENOMEM && !tmem_evict_room(store, attempt, rooms))
+		if (r == -ENOMEM && !tmem_evict_room(store, rooms, &made))
 			break;
-	} while (r == -ENOMEM && attempt++ < TMEM_ROOM_TRIES);
+	} while (r == -ENOMEM && tries++ < TMEM_ROOM_TRIES);
 	if (r < 0)
 		return r;
 	session->base.ops = &local_ops;
