@@ -65,7 +65,7 @@ X(evictions, counter, events, "ephemeral pages evicted")
 #define TMEM_POOL_STATS(X)                                                     \
 X(pages, gauge, pages, "pages held")                                           \
 X(peak_pages, gauge, pages, "most pages held")                                 \
-X(objects, gauge, events, "objects that hold pages")                           \
+X(objects, gauge, events, "objects that hold pages, once a shard they lie in")                           \
 X(stored_bytes, gauge, bytes, "bytes of its pages' contents, unshared")        \
 X(puts, counter, events, "pages put")                                          \
 X(puts_stored, counter, events, "puts that stored the page")                   \
