@@ -95,7 +95,8 @@ int tmem_arena_give(struct tmem_arena *arena, enum tmem_arena_part part,
 
 /* Reopening, single-threaded. */
 
-/** A range that was taken by the process before: charged without asking, and
+/** A range that was taken by the process before, or that must not be refused
+ * (any thread may take one of those): charged without asking, and
  * allocated where it is not. Returns 0 or -ENOSPC (then not charged). */
 int tmem_arena_adopt(struct tmem_arena *arena, enum tmem_arena_part part,
 		     uint64_t offset, uint64_t bytes);

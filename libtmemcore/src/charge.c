@@ -44,7 +44,7 @@ static void shared_parts(const struct tmem_store *store,
 	uint32_t left =
 		atomic_load_explicit(&client->joined, memory_order_relaxed);
 
-	for (uint32_t i = 0; i < TMEM_POOLS_MAX && left; i++) {
+	for (uint32_t i = 0; i < store->pool_end && left; i++) {
 		struct tmem_pool_state *pool = tmem_store_pool(store, i);
 
 		if (!pool || pool->owner || !joined(pool, client))
@@ -187,7 +187,7 @@ bool tmem_charge_swap(struct tmem_store *store, struct tmem_pool_state *pool,
 static void each_pool(struct tmem_store *store, unsigned s,
 		      void (*fn)(struct tmem_pool_state *pool, unsigned s))
 {
-	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+	for (uint32_t i = 0; i < store->pool_end; i++) {
 		struct tmem_pool_state *pool = tmem_store_pool(store, i);
 
 		if (pool)
@@ -255,7 +255,7 @@ void tmem_charge_refresh(struct tmem_store *store, unsigned fraction)
 		atomic_load_explicit(&store->drift, memory_order_relaxed);
 	uint64_t pages = 0;
 
-	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+	for (uint32_t i = 0; i < store->pool_end; i++) {
 		struct tmem_pool_state *pool = tmem_store_pool(store, i);
 
 		if (pool)

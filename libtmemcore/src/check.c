@@ -253,16 +253,16 @@ static void check_pools(struct checker *c)
 {
 	struct tmem_store *store = c->store;
 
-	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++)
+	for (uint32_t i = 0; i < store->pool_end; i++)
 		if (tmem_store_pool(store, i))
 			check_pool(c, tmem_store_pool(store, i));
-	for (uint32_t i = 0; i < TMEM_CLIENTS_MAX; i++) {
+	for (uint32_t i = 0; i < store->client_end; i++) {
 		struct tmem_client_state *client = store->client[i];
 		int64_t pages = 0, charge = 0;
 
 		if (!client)
 			continue;
-		for (uint32_t j = 0; j < TMEM_POOLS_MAX; j++) {
+		for (uint32_t j = 0; j < store->pool_end; j++) {
 			struct tmem_pool_state *pool =
 				tmem_store_pool(store, j);
 

@@ -15,7 +15,8 @@ static int make_room(struct tmem_store *store, uint32_t domains)
 		want *= 2;
 	if (want == store->domains)
 		return 0;
-	domain = tmem_budget_alloc(&store->budget, want * sizeof(*domain));
+	domain = tmem_budget_alloc_always(&store->budget,
+					  want * sizeof(*domain));
 	if (!domain)
 		return -ENOMEM;
 	if (store->domains)

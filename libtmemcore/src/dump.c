@@ -10,7 +10,7 @@
 
 static void dump_clients(const struct tmem_store *store, FILE *out)
 {
-	for (uint32_t i = 0; i < TMEM_CLIENTS_MAX; i++) {
+	for (uint32_t i = 0; i < store->client_end; i++) {
 		const struct tmem_client_state *client = store->client[i];
 
 		if (!client)
@@ -86,7 +86,7 @@ static void dump_objects(const struct tmem_store *store, FILE *out,
 
 static void dump_pools(const struct tmem_store *store, FILE *out, bool pages)
 {
-	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+	for (uint32_t i = 0; i < store->pool_end; i++) {
 		const struct tmem_pool_state *pool = tmem_store_pool(store, i);
 
 		if (!pool)

@@ -23,6 +23,10 @@
 #define BATCH_MIN (UINT64_C(128) << 10)
 #define BATCH_MAX (UINT64_C(4) << 20)
 
+/* At its cap, a client that puts more loses this part of it at a time, so that
+ * not every put of it makes room. */
+#define CAP_PARTS 64
+
 /* Pages and leaves that one hold of a shard's lock goes through. */
 #define HOLD_PAGES  64u
 #define HOLD_LEAVES 512u
@@ -122,12 +126,12 @@ static uint64_t evict_pool(struct tmem_store *store,
 /* What each client is charged, all told, into its sum. Admin lock. */
 static void sum_charges(struct tmem_store *store)
 {
-	for (uint32_t i = 0; i < TMEM_CLIENTS_MAX; i++)
+	for (uint32_t i = 0; i < store->client_end; i++)
 		if (store->client[i])
 			store->client[i]->sum =
 				atomic_load_explicit(&store->client[i]->charge,
 						     memory_order_relaxed);
-	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+	for (uint32_t i = 0; i < store->pool_end; i++) {
 		struct tmem_pool_state *pool = tmem_store_pool(store, i);
 
 		if (!pool || pool->owner)
@@ -180,7 +184,7 @@ static struct tmem_client_state *pick_client(struct tmem_store *store)
 
 	tmem_charge_refresh(store, 4);
 	sum_charges(store);
-	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+	for (uint32_t i = 0; i < store->pool_end; i++) {
 		struct tmem_pool_state *pool = tmem_store_pool(store, i);
 		struct tmem_use *use;
 
@@ -202,7 +206,7 @@ static struct tmem_pool_state *pick_pool(struct tmem_store *store,
 	struct tmem_client_state *client;
 	int64_t most = INT64_MIN;
 
-	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+	for (uint32_t i = 0; i < store->pool_end; i++) {
 		struct tmem_pool_state *pool = tmem_store_pool(store, i);
 		struct tmem_use *use;
 		int64_t charge;
@@ -324,13 +328,18 @@ static bool client_excess(struct tmem_store *store,
 						    memory_order_relaxed);
 	int64_t most = (int64_t)atomic_load_explicit(&client->record->maxmem,
 						     memory_order_relaxed);
+	bool more = *bytes || *pages;
 
 	*bytes += tmem_charge_of(store, client) - cap;
 	*pages += tmem_charge_pages_of(store, client) - most / TMEM_PAGE_SIZE;
-	if (!cap || *bytes < 0)
+	if (!cap || *bytes <= 0)
 		*bytes = 0;
-	if (!most || *pages < 0)
+	else if (more)
+		*bytes += cap / CAP_PARTS;
+	if (!most || *pages <= 0)
 		*pages = 0;
+	else if (more)
+		*pages += most / TMEM_PAGE_SIZE / CAP_PARTS;
 	return *bytes || *pages;
 }
 

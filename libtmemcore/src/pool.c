@@ -17,8 +17,6 @@
 #include <errno.h>
 #include "charge.h"
 #include "domain.h"
-#include "evict.h"
-#include "op.h"
 #include "session.h"
 
 /* Uses of a slot after which its id would be used again. */
@@ -130,6 +128,8 @@ static void enter(struct tmem_store *store, struct tmem_pool_state *pool,
 			      memory_order_relaxed);
 	if (pool->owner)
 		pool->owner->pools++;
+	if (store->pool_end <= tmem_pool_slot(id))
+		store->pool_end = tmem_pool_slot(id) + 1;
 	atomic_store_explicit(&store->pool[tmem_pool_slot(id)], pool,
 			      memory_order_release);
 }
@@ -188,7 +188,7 @@ static struct tmem_pool_state *find(const struct tmem_store *store,
 {
 	bool shared = config->flags & TMEM_POOL_SHARED;
 
-	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+	for (uint32_t i = 0; i < store->pool_end; i++) {
 		struct tmem_pool_state *pool = tmem_store_pool(store, i);
 
 		if (!pool || pool->dead)
@@ -257,30 +257,20 @@ static int open_locked(struct tmem_store *store,
 int tmem_pool_open(struct tmem_store *store, struct tmem_client_state *client,
 		   const struct tmem_pool_config *config, struct tmem_use **out)
 {
-	struct tmem_use *use;
-	unsigned tries = 0, made = 0;
+	struct tmem_use *use =
+		tmem_budget_alloc_always(&store->budget, sizeof(*use));
 	int r;
 
-	do {
-		uint64_t rooms = tmem_evict_rooms(store);
-
-		r = -ENOMEM;
-		use = tmem_budget_alloc_always(&store->budget, sizeof(*use));
-		if (use) {
-			tmem_lock_acquire(&store->admin);
-			r = open_locked(store, client, config, use);
-			tmem_lock_release(&store->admin);
-		}
-		if (r == 0)
-			break;
-		tmem_budget_free(&store->budget, use, sizeof(*use));
-		if (r == -ENOMEM && !tmem_evict_room(store, rooms, &made))
-			break;
-	} while (r == -ENOMEM && tries++ < TMEM_ROOM_TRIES);
+	if (!use)
+		return -ENOMEM;
+	tmem_lock_acquire(&store->admin);
+	r = open_locked(store, client, config, use);
+	tmem_lock_release(&store->admin);
 	if (r < 0)
-		return r;
-	*out = use;
-	return 0;
+		tmem_budget_free(&store->budget, use, sizeof(*use));
+	else
+		*out = use;
+	return r;
 }
 
 /* Under the admin lock: from here on nobody finds it, in memory or in the

@@ -355,7 +355,7 @@ int tmem_reopen(struct tmem_store *store)
 	tmem_table_settle(&store->index.objects);
 	tmem_table_settle(&store->contents.table);
 	tmem_slab_settle(store->slabs);
-	for (uint32_t i = 0; i < TMEM_CLIENTS_MAX; i++)
+	for (uint32_t i = 0; i < store->client_end; i++)
 		if (store->client[i])
 			tmem_session_vanish(store, store->client[i]);
 	return 0;

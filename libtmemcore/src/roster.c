@@ -72,8 +72,10 @@ void *tmem_roster_take(struct tmem_roster *roster, uint32_t slot)
 	uint64_t page = (uint64_t)slot * roster->record / PAGE;
 
 	if (!page_there(roster, page)) {
-		if (tmem_arena_take(roster->arena, roster->part, page * PAGE,
-				    PAGE) < 0)
+		/* Without asking the budget: a full store still takes clients
+		 * and pools, which may be what flushes it. */
+		if (tmem_arena_adopt(roster->arena, roster->part, page * PAGE,
+				     PAGE) < 0)
 			return NULL;
 		set_page(roster, page);
 	}

@@ -28,8 +28,8 @@ int tmem_roster_init(struct tmem_roster *roster, struct tmem_arena *arena,
 /** The record of a slot, or NULL when its page was never used. */
 void *tmem_roster_at(const struct tmem_roster *roster, uint32_t slot);
 
-/** The same, taking the page; fresh pages are zero. Returns NULL without
- * room. */
+/** The same, taking the page, past the budget if need be; fresh pages are
+ * zero. Returns NULL when the tmpfs is full. */
 void *tmem_roster_take(struct tmem_roster *roster, uint32_t slot);
 
 /** Bytes of the arena taken. */

@@ -20,7 +20,7 @@
 static struct tmem_client_state *find(const struct tmem_store *store, uid_t uid,
 				      const char *name)
 {
-	for (uint32_t i = 0; i < TMEM_CLIENTS_MAX; i++) {
+	for (uint32_t i = 0; i < store->client_end; i++) {
 		struct tmem_client_state *client = store->client[i];
 
 		if (client && client->record->uid == uid &&
@@ -64,6 +64,8 @@ static int enter(struct tmem_store *store, struct tmem_client_record *record,
 	client->record = record;
 	client->id = id;
 	store->client[tmem_client_slot(id)] = client;
+	if (store->client_end <= tmem_client_slot(id))
+		store->client_end = tmem_client_slot(id) + 1;
 	*out = client;
 	return 0;
 }
@@ -238,30 +240,20 @@ int tmem_client_new_local(struct tmem_store *store,
 			  struct tmem_client **out)
 {
 	struct tmem_session *session;
-	unsigned tries = 0, made = 0;
 	int r = tmem_client_config_check(config);
 
 	if (r < 0)
 		return r;
-	do {
-		uint64_t rooms = tmem_evict_rooms(store);
-
-		r = -ENOMEM;
-		session = tmem_budget_alloc_always(&store->budget,
-						   sizeof(*session));
-		if (session) {
-			tmem_lock_acquire(&store->admin);
-			r = begin(store, config, &session->client);
-			tmem_lock_release(&store->admin);
-		}
-		if (r == 0)
-			break;
+	session = tmem_budget_alloc_always(&store->budget, sizeof(*session));
+	if (!session)
+		return -ENOMEM;
+	tmem_lock_acquire(&store->admin);
+	r = begin(store, config, &session->client);
+	tmem_lock_release(&store->admin);
+	if (r < 0) {
 		tmem_budget_free(&store->budget, session, sizeof(*session));
-		if (r == -ENOMEM && !tmem_evict_room(store, rooms, &made))
-			break;
-	} while (r == -ENOMEM && tries++ < TMEM_ROOM_TRIES);
-	if (r < 0)
 		return r;
+	}
 	session->base.ops = &local_ops;
 	session->store = store;
 	*out = &session->base;
@@ -359,7 +351,7 @@ int tmem_store_destroy_client(struct tmem_store *store, uint32_t client_id)
 			r = -ENOENT;
 		else if (client->live)
 			r = -EBUSY;
-		for (uint32_t i = 0; i < TMEM_POOLS_MAX && r == 0; i++) {
+		for (uint32_t i = 0; i < store->pool_end && r == 0; i++) {
 			struct tmem_pool_state *pool =
 				tmem_store_pool(store, i);
 

@@ -121,14 +121,14 @@ int tmem_store_pools(struct tmem_store *store, struct tmem_pool_info **out,
 	int r;
 
 	tmem_lock_acquire(&store->admin);
-	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++)
+	for (uint32_t i = 0; i < store->pool_end; i++)
 		n += listed(tmem_store_pool(store, i));
 	r = new_rows(n, sizeof(*infos), TMEM_POOL_STAT_COUNT, &array,
 		     values ? &rows : NULL);
 	if (r == 0) {
 		infos = array;
 		n = 0;
-		for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+		for (uint32_t i = 0; i < store->pool_end; i++) {
 			struct tmem_pool_state *pool =
 				tmem_store_pool(store, i);
 
@@ -167,7 +167,7 @@ static void client_pools(struct tmem_store *store,
 			 uint64_t *persistent, uint64_t *evictions,
 			 uint64_t *counts)
 {
-	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+	for (uint32_t i = 0; i < store->pool_end; i++) {
 		struct tmem_pool_state *pool = tmem_store_pool(store, i);
 		uint64_t pages;
 		bool mine;
@@ -235,7 +235,7 @@ int tmem_store_clients(struct tmem_store *store, struct tmem_client_info **out,
 	int r;
 
 	tmem_lock_acquire(&store->admin);
-	for (uint32_t i = 0; i < TMEM_CLIENTS_MAX; i++)
+	for (uint32_t i = 0; i < store->client_end; i++)
 		n += store->client[i] != NULL;
 	r = new_rows(n, sizeof(*infos), TMEM_CLIENT_STAT_COUNT, &array,
 		     values ? &rows : NULL);
@@ -244,7 +244,7 @@ int tmem_store_clients(struct tmem_store *store, struct tmem_client_info **out,
 		n = 0;
 		if (rows)
 			tmem_charge_refresh(store, 64);
-		for (uint32_t i = 0; i < TMEM_CLIENTS_MAX; i++) {
+		for (uint32_t i = 0; i < store->client_end; i++) {
 			if (!store->client[i])
 				continue;
 			client_info(store->client[i], &infos[n]);
@@ -270,7 +270,7 @@ static void host_pools(struct tmem_store *store, uint64_t *values)
 
 	tmem_lock_acquire(&store->admin);
 	memcpy(sum, store->past, sizeof(sum));
-	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++) {
+	for (uint32_t i = 0; i < store->pool_end; i++) {
 		struct tmem_pool_state *pool = tmem_store_pool(store, i);
 		uint64_t one[TMEM_POOL_STAT_COUNT];
 

@@ -66,10 +66,10 @@ static int open_rosters(struct tmem_store *store)
 
 static void free_states(struct tmem_store *store)
 {
-	for (uint32_t i = 0; i < TMEM_POOLS_MAX; i++)
+	for (uint32_t i = 0; i < store->pool_end; i++)
 		tmem_budget_free(&store->budget, tmem_store_pool(store, i),
 				 sizeof(struct tmem_pool_state));
-	for (uint32_t i = 0; i < TMEM_CLIENTS_MAX; i++)
+	for (uint32_t i = 0; i < store->client_end; i++)
 		tmem_budget_free(&store->budget, store->client[i],
 				 sizeof(struct tmem_client_state));
 	tmem_domains_deinit(store);
