@@ -10,7 +10,7 @@
 #include <sched.h>
 #include "fault.h"
 #include "pages.h"
-#include "store-scene.h"
+#include "scene.h"
 
 static struct tmem_budget budget;
 static struct tmem_arena arena;
@@ -269,6 +269,6 @@ int main(void)
 		readers_see_whole_pages_while_they_move,
 	};
 
-	return scene_run("content", setup, teardown, tests,
-			 sizeof(tests) / sizeof(tests[0]));
+	return scene_run_between("content", setup, teardown, tests,
+				 sizeof(tests) / sizeof(tests[0]));
 }

@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include "pages.h"
 #include "random.h"
-#include "store-scene.h"
-
-#define MIB (UINT64_C(1) << 20)
+#include "scene.h"
 
 static struct tmem_store *store;
 
@@ -46,7 +44,7 @@ static void put_fill(struct tmem_pool *pool, uint32_t index, uint64_t word)
 
 static uint64_t contents(void)
 {
-	return scene_host(store, TMEM_HOST_STAT_contents);
+	return scene_stat(store, TMEM_HOST_STAT_contents);
 }
 
 START_TEST(equal_pages_share_one_content)
@@ -54,9 +52,9 @@ START_TEST(equal_pages_share_one_content)
 	struct tmem_client *a, *b;
 	struct tmem_pool *pa, *pb;
 
-	store = scene_open(16 * MIB);
-	a = scene_client(store, "a");
-	b = scene_client(store, "b");
+	store = scene_store(16 * MIB, -1);
+	a = scene_client(store, "a", NULL);
+	b = scene_client(store, "b", NULL);
 	pa = scene_pool(a, "p", 0);
 	pb = scene_pool(b, "p", 0);
 	for (uint32_t i = 0; i < 1000; i++) {
@@ -64,7 +62,7 @@ START_TEST(equal_pages_share_one_content)
 		put_text(pb, i, 1 + i % 100);
 	}
 	ck_assert_uint_eq(contents(), 100);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_puts_dedup), 1900);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_puts_dedup), 1900);
 	/* The last handle frees it. */
 	tmem_pool_free(pa);
 	ck_assert_uint_eq(contents(), 100);
@@ -82,18 +80,18 @@ START_TEST(an_equal_hash_alone_shares_nothing)
 	struct tmem_client *client;
 	struct tmem_pool *pool;
 
-	store = scene_open_arena(16 * MIB, -1, 1);
-	client = scene_client(store, "a");
+	store = scene_store_hashed(16 * MIB, -1, 1);
+	client = scene_client(store, "a", NULL);
 	pool = scene_pool(client, "p", 0);
 	for (uint32_t i = 0; i < 1000; i++)
-		ck_assert(scene_put(pool, 1, i, i));
+		ck_assert(scene_put_at(pool, 1, i, i));
 	for (uint32_t i = 0; i < 1000; i++)
-		ck_assert(scene_get(pool, 1, i, i));
-	ck_assert_uint_gt(scene_host(store, TMEM_HOST_STAT_dedup_mismatches),
+		ck_assert(scene_get_at(pool, 1, i, i));
+	ck_assert_uint_gt(scene_stat(store, TMEM_HOST_STAT_dedup_mismatches),
 			  1000);
 	scene_check(store);
 	for (uint32_t i = 0; i < 1000; i++)
-		ck_assert(scene_flush(pool, 1, i));
+		ck_assert(scene_flush_at(pool, 1, i));
 	ck_assert_uint_eq(contents(), 0);
 	tmem_pool_free(pool);
 	tmem_client_free(client);
@@ -108,10 +106,10 @@ START_TEST(nothing_is_shared_across_domains_or_kinds)
 	static const char *const domain[] = {NULL, "red", "red", "none"};
 	char name[8];
 
-	store = scene_open(16 * MIB);
+	store = scene_store(16 * MIB, -1);
 	for (unsigned i = 0; i < 4; i++) {
 		snprintf(name, sizeof(name), "c%u", i);
-		client[i] = scene_client_in(store, name, domain[i]);
+		client[i] = scene_client(store, name, domain[i]);
 		pool[i] = sharing(client[i], "p", 0);
 	}
 	pool[4] = sharing(client[1], "swap", TMEM_POOL_PERSISTENT);
@@ -142,9 +140,9 @@ START_TEST(a_shared_pool_of_another_domain_does_not_tell)
 	struct tmem_client *red, *blue;
 	struct tmem_pool *in_red, *in_blue;
 
-	store = scene_open(16 * MIB);
-	red = scene_client_in(store, "red", "red");
-	blue = scene_client_in(store, "blue", "blue");
+	store = scene_store(16 * MIB, -1);
+	red = scene_client(store, "red", "red");
+	blue = scene_client(store, "blue", "blue");
 	scene_authorise(store, "red", 1);
 	scene_authorise(store, "blue", 1);
 	ck_assert_int_eq(scene_shared(red, 1, 0, &in_red), 0);
@@ -170,8 +168,8 @@ START_TEST(settings_turn_sharing_off_and_on)
 	struct tmem_pool *cache, *swap;
 	uint32_t id;
 
-	store = scene_open(16 * MIB);
-	client = scene_client(store, "a");
+	store = scene_store(16 * MIB, -1);
+	client = scene_client(store, "a", NULL);
 	id = scene_client_id(store, "a");
 	cache = scene_pool(client, "cache", 0);
 	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
@@ -202,8 +200,8 @@ START_TEST(full_references_make_a_second_content)
 	struct tmem_client *client;
 	struct tmem_pool *pool;
 
-	store = scene_open(64 * MIB);
-	client = scene_client(store, "a");
+	store = scene_store(64 * MIB, -1);
+	client = scene_client(store, "a", NULL);
 	pool = scene_pool(client, "p", 0);
 	for (uint32_t i = 0; i < most; i++)
 		put_fill(pool, i, 0);
@@ -211,7 +209,7 @@ START_TEST(full_references_make_a_second_content)
 	put_fill(pool, most, 0);
 	put_fill(pool, most + 1, 0);
 	ck_assert_uint_eq(contents(), 2);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_fill_pages),
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_fill_pages),
 			  most + 2);
 	scene_check(store);
 	tmem_pool_free(pool);
@@ -255,8 +253,8 @@ START_TEST(contents_shared_and_freed_at_once_are_not_lost)
 	pthread_t thread[4];
 	char name[8];
 
-	store = scene_open(16 * MIB);
-	client = scene_client(store, "a");
+	store = scene_store(16 * MIB, -1);
+	client = scene_client(store, "a", NULL);
 	for (unsigned i = 0; i < 4; i++) {
 		snprintf(name, sizeof(name), "p%u", i);
 		racer[i].pool = scene_pool(client, name, 0);
@@ -266,7 +264,7 @@ START_TEST(contents_shared_and_freed_at_once_are_not_lost)
 	}
 	for (unsigned i = 0; i < 4; i++)
 		pthread_join(thread[i], NULL);
-	ck_assert_uint_gt(scene_host(store, TMEM_HOST_STAT_puts_dedup), 1000);
+	ck_assert_uint_gt(scene_stat(store, TMEM_HOST_STAT_puts_dedup), 1000);
 	scene_check(store);
 	for (unsigned i = 0; i < 4; i++)
 		tmem_pool_free(racer[i].pool);
@@ -288,6 +286,5 @@ int main(void)
 		contents_shared_and_freed_at_once_are_not_lost,
 	};
 
-	return scene_run("dedup", NULL, NULL, tests,
-			 sizeof(tests) / sizeof(tests[0]));
+	return scene_run("dedup", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -5,9 +5,7 @@
  */
 #include <check.h>
 #include <errno.h>
-#include "store-scene.h"
-
-#define MIB (UINT64_C(1) << 20)
+#include "scene.h"
 
 static struct tmem_store *store;
 
@@ -36,7 +34,7 @@ static unsigned fill(struct tmem_pool *pool, unsigned count, uint64_t seed)
 	unsigned stored = 0;
 
 	for (unsigned i = 0; i < count; i++)
-		stored += scene_put(pool, i / 64, i % 64, seed + i);
+		stored += scene_put_at(pool, i / 64, i % 64, seed + i);
 	return stored;
 }
 
@@ -45,7 +43,7 @@ static unsigned held(struct tmem_pool *pool, unsigned count, uint64_t seed)
 	unsigned hits = 0;
 
 	for (unsigned i = 0; i < count; i++)
-		hits += scene_get(pool, i / 64, i % 64, seed + i);
+		hits += scene_get_at(pool, i / 64, i % 64, seed + i);
 	return hits;
 }
 
@@ -54,9 +52,9 @@ START_TEST(the_client_above_its_share_pays_and_not_the_one_below)
 	struct tmem_client *small, *large;
 	struct tmem_pool *small_pool, *large_pool;
 
-	store = scene_open(16 * MIB);
-	small = scene_client(store, "small");
-	large = scene_client(store, "large");
+	store = scene_store(16 * MIB, -1);
+	small = scene_client(store, "small", NULL);
+	large = scene_client(store, "large", NULL);
 	small_pool = scene_pool(small, "a", 0);
 	large_pool = scene_pool(large, "b", 0);
 	ck_assert_uint_eq(fill(small_pool, 500, 1), 500);
@@ -82,16 +80,16 @@ START_TEST(memory_settles_at_the_weights)
 	struct tmem_pool *one_pool, *three_pool;
 	double ratio;
 
-	store = scene_open(16 * MIB);
-	one = scene_client(store, "one");
-	three = scene_client(store, "three");
+	store = scene_store(16 * MIB, -1);
+	one = scene_client(store, "one", NULL);
+	three = scene_client(store, "three", NULL);
 	one_pool = scene_pool(one, "a", 0);
 	three_pool = scene_pool(three, "b", 0);
 	set_client("three", (struct tmem_client_settings){
 				    .set = TMEM_SET_WEIGHT, .weight = 300});
 	for (unsigned i = 0; i < 30000; i++) {
-		scene_put(one_pool, i / 64, i % 64, i);
-		scene_put(three_pool, i / 64, i % 64, 1000000 + i);
+		scene_put_at(one_pool, i / 64, i % 64, i);
+		scene_put_at(three_pool, i / 64, i % 64, 1000000 + i);
 	}
 	ratio = (double)charged("three") / (double)charged("one");
 	ck_assert_double_gt(ratio, 2.5);
@@ -110,15 +108,15 @@ START_TEST(a_scan_does_not_push_out_what_is_read)
 	struct tmem_pool *pool;
 	unsigned hits = 0;
 
-	store = scene_open(16 * MIB);
-	client = scene_client(store, "a");
+	store = scene_store(16 * MIB, -1);
+	client = scene_client(store, "a", NULL);
 	pool = scene_pool(client, "p", 0);
 	fill(pool, 1000, 1);
 	for (unsigned round = 0; round < 60; round++) {
 		held(pool, 1000, 1);
 		for (unsigned i = 0; i < 500; i++)
-			scene_put(pool, 1000 + round, i,
-				  50000 + round * 500 + i);
+			scene_put_at(pool, 1000 + round, i,
+				     50000 + round * 500 + i);
 	}
 	hits = held(pool, 1000, 1);
 	ck_assert_uint_gt(hits, 900);
@@ -134,14 +132,14 @@ START_TEST(a_cap_holds_whoever_else_has_room)
 	struct tmem_pool *cache, *swap;
 	unsigned stored;
 
-	store = scene_open(64 * MIB);
-	capped = scene_client(store, "capped");
-	other = scene_client(store, "other");
+	store = scene_store(64 * MIB, -1);
+	capped = scene_client(store, "capped", NULL);
+	other = scene_client(store, "other", NULL);
 	cache = scene_pool(capped, "cache", 0);
 	set_client("capped", (struct tmem_client_settings){.set = TMEM_SET_CAP,
 							   .cap = 2 * MIB});
 	for (unsigned i = 0; i < 4000; i++) {
-		ck_assert(scene_put(cache, i / 64, i % 64, i));
+		ck_assert(scene_put_at(cache, i / 64, i % 64, i));
 		if (i % 100 == 0)
 			ck_assert_uint_le(charged("capped"), 2 * MIB);
 	}
@@ -153,7 +151,7 @@ START_TEST(a_cap_holds_whoever_else_has_room)
 	ck_assert_uint_lt(stored, 3000);
 	ck_assert_uint_le(charged("capped"), 2 * MIB);
 	ck_assert_uint_eq(scene_pool_stat(cache, TMEM_POOL_STAT_pages), 0);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_refused_cap),
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_refused_cap),
 			  3000 - stored);
 	ck_assert_uint_eq(held(swap, 3000, 1), stored);
 	tmem_pool_free(cache);
@@ -169,14 +167,14 @@ START_TEST(a_page_may_be_replaced_at_the_cap)
 	struct tmem_client *client;
 	struct tmem_pool *pool;
 
-	store = scene_open(64 * MIB);
-	client = scene_client(store, "a");
+	store = scene_store(64 * MIB, -1);
+	client = scene_client(store, "a", NULL);
 	pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
 	set_client("a", (struct tmem_client_settings){.set = TMEM_SET_MAXMEM,
 						      .maxmem = 10 * 4096});
 	ck_assert_uint_eq(fill(pool, 11, 1), 10);
 	for (unsigned i = 0; i < 10; i++)
-		ck_assert(scene_put(pool, 0, i, 100 + i));
+		ck_assert(scene_put_at(pool, 0, i, 100 + i));
 	ck_assert_uint_eq(held(pool, 10, 100), 10);
 	tmem_pool_free(pool);
 	tmem_client_free(client);
@@ -189,8 +187,8 @@ START_TEST(lowering_maxmem_evicts_down_to_it)
 	struct tmem_client *client;
 	struct tmem_pool *pool;
 
-	store = scene_open(64 * MIB);
-	client = scene_client(store, "a");
+	store = scene_store(64 * MIB, -1);
+	client = scene_client(store, "a", NULL);
 	pool = scene_pool(client, "p", 0);
 	fill(pool, 3000, 1);
 	set_client("a", (struct tmem_client_settings){.set = TMEM_SET_MAXMEM,
@@ -211,19 +209,19 @@ static void fill_with_both(unsigned mib)
 	struct tmem_pool *cache, *swap;
 	unsigned i = 0;
 
-	store = scene_open(mib * MIB);
-	client = scene_client(store, "a");
+	store = scene_store(mib * MIB, -1);
+	client = scene_client(store, "a", NULL);
 	cache = scene_pool(client, "cache", 0);
 	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
 	/* Ephemeral pages between persistent ones, all over the classes. */
 	for (unsigned j = 0; j < mib * 600; j++)
-		scene_put(cache, j / 64, j % 64, j);
-	while (scene_put(swap, i / 64, i % 64, 500000 + i)) {
-		scene_put(cache, i, 0, 900000 + i);
+		scene_put_at(cache, j / 64, j % 64, j);
+	while (scene_put_at(swap, i / 64, i % 64, 500000 + i)) {
+		scene_put_at(cache, i, 0, 900000 + i);
 		i++;
 	}
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_ephemeral_pages), 0);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_freeable), 0);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_ephemeral_pages), 0);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_freeable), 0);
 	ck_assert_uint_eq(held(swap, i, 500000), i);
 	tmem_pool_free(cache);
 	tmem_pool_free(swap);
@@ -249,8 +247,8 @@ START_TEST(a_store_of_tiny_ephemeral_pages_still_takes_persistent_ones)
 	unsigned stored;
 
 	/* Fill pages take no slabs: all is in tables. */
-	store = scene_open(8 * MIB);
-	client = scene_client_in(store, "a", "none");
+	store = scene_store(8 * MIB, -1);
+	client = scene_client(store, "a", "none");
 	cache = scene_pool(client, "cache", 0);
 	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
 	memset(page, 1, sizeof(page));
@@ -258,7 +256,7 @@ START_TEST(a_store_of_tiny_ephemeral_pages_still_takes_persistent_ones)
 		ck_assert_int_eq(tmem_put(cache, &oid, i, page), TMEM_OK);
 	stored = fill(swap, 8000, 1);
 	ck_assert_uint_gt(stored, 1500);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_ephemeral_pages), 0);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_ephemeral_pages), 0);
 	tmem_pool_free(cache);
 	tmem_pool_free(swap);
 	tmem_client_free(client);
@@ -272,15 +270,15 @@ START_TEST(a_shared_content_is_charged_in_equal_parts)
 	struct tmem_pool *pool[3];
 	static const char *const names[] = {"a", "b", "alone"};
 
-	store = scene_open(64 * MIB);
+	store = scene_store(64 * MIB, -1);
 	for (unsigned i = 0; i < 3; i++) {
-		client[i] = scene_client(store, names[i]);
+		client[i] = scene_client(store, names[i], NULL);
 		pool[i] = scene_pool(client[i], "p", 0);
 	}
 	for (unsigned i = 0; i < 2000; i++) {
-		scene_put(pool[0], i / 64, i % 64, i);
-		scene_put(pool[1], i / 64, i % 64, i);
-		scene_put(pool[2], i / 64, i % 64, 100000 + i);
+		scene_put_at(pool[0], i / 64, i % 64, i);
+		scene_put_at(pool[1], i / 64, i % 64, i);
+		scene_put_at(pool[2], i / 64, i % 64, 100000 + i);
 	}
 	ck_assert_uint_eq(charged("a"), charged("b"));
 	ck_assert_uint_lt(charged("a"), charged("alone") * 6 / 10);
@@ -301,9 +299,9 @@ START_TEST(a_shared_pool_is_charged_to_all_who_joined)
 	struct tmem_client *a, *b;
 	struct tmem_pool *pool_a, *pool_b;
 
-	store = scene_open(64 * MIB);
-	a = scene_client(store, "a");
-	b = scene_client(store, "b");
+	store = scene_store(64 * MIB, -1);
+	a = scene_client(store, "a", NULL);
+	b = scene_client(store, "b", NULL);
 	scene_authorise(store, "a", 1);
 	scene_authorise(store, "b", 1);
 	ck_assert_int_eq(scene_shared(a, 1, 0, &pool_a), 0);
@@ -317,7 +315,7 @@ START_TEST(a_shared_pool_is_charged_to_all_who_joined)
 	set_client("b", (struct tmem_client_settings){.set = TMEM_SET_MAXMEM,
 						      .maxmem = 600 * 4096});
 	for (unsigned i = 1000; i < 2000; i++)
-		scene_put(pool_b, i / 64, i % 64, 1 + i);
+		scene_put_at(pool_b, i / 64, i % 64, 1 + i);
 	ck_assert_uint_le(pages("b"), 600);
 	tmem_pool_free(pool_a);
 	ck_assert_uint_le(pages("b"), 1200);
@@ -334,19 +332,19 @@ START_TEST(what_is_called_freeable_can_be_freed)
 	struct tmem_pool *cache, *swap;
 	uint64_t freeable, released, used;
 
-	store = scene_open(32 * MIB);
-	client = scene_client(store, "a");
+	store = scene_store(32 * MIB, -1);
+	client = scene_client(store, "a", NULL);
 	cache = scene_pool(client, "cache", 0);
 	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
 	for (unsigned i = 0; i < 3000; i++) {
-		scene_put(cache, i / 64, i % 64, i);
-		scene_put(swap, i / 64, i % 64, 70000 + i);
+		scene_put_at(cache, i / 64, i % 64, i);
+		scene_put_at(swap, i / 64, i % 64, 70000 + i);
 	}
-	used = scene_host(store, TMEM_HOST_STAT_used);
+	used = scene_stat(store, TMEM_HOST_STAT_used);
 	ck_assert_int_eq(tmem_store_reclaim(store, MIB, &released), 0);
 	ck_assert_uint_ge(released, MIB);
 	ck_assert_uint_lt(released, 3 * MIB);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_used),
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_used),
 			  used - released);
 	freeable = tmem_store_freeable(store);
 	ck_assert_uint_gt(freeable, 2 * MIB);
@@ -368,18 +366,18 @@ START_TEST(a_shrunken_budget_is_kept_and_a_wider_one_used)
 	struct tmem_pool *cache, *swap;
 	unsigned stored;
 
-	store = scene_open(32 * MIB);
-	client = scene_client(store, "a");
+	store = scene_store(32 * MIB, -1);
+	client = scene_client(store, "a", NULL);
 	cache = scene_pool(client, "cache", 0);
 	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
 	fill(cache, 12000, 1);
 	fill(swap, 4000, 100000);
 	ck_assert_int_eq(tmem_store_set_budget(store, 20 * MIB), 0);
-	ck_assert_uint_le(scene_host(store, TMEM_HOST_STAT_used), 20 * MIB);
+	ck_assert_uint_le(scene_stat(store, TMEM_HOST_STAT_used), 20 * MIB);
 	/* Less than the persistent pages need: kept, and puts refused, also
 	 * those that would find a slot. */
 	ck_assert_int_eq(tmem_store_set_budget(store, 5 * MIB), -ENOMEM);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_ephemeral_pages), 0);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_ephemeral_pages), 0);
 	ck_assert_uint_eq(fill(cache, 100, 1), 0);
 	ck_assert_uint_eq(held(swap, 4000, 100000), 4000);
 	ck_assert_int_eq(tmem_store_set_budget(store, 32 * MIB), 0);
@@ -399,26 +397,26 @@ START_TEST(the_frozen_are_refused_and_may_read_and_flush)
 	struct tmem_client *client;
 	struct tmem_pool *pool;
 
-	store = scene_open(16 * MIB);
-	client = scene_client(store, "a");
+	store = scene_store(16 * MIB, -1);
+	client = scene_client(store, "a", NULL);
 	pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
 	fill(pool, 10, 1);
 	set_client("a", (struct tmem_client_settings){.set = TMEM_SET_FROZEN,
 						      .frozen = true});
 	/* Refused, and the old page is gone. */
-	ck_assert(!scene_put(pool, 0, 0, 2));
-	ck_assert(!scene_get(pool, 0, 0, 0));
-	ck_assert(scene_get(pool, 0, 1, 2));
-	ck_assert(scene_flush(pool, 0, 2));
+	ck_assert(!scene_put_at(pool, 0, 0, 2));
+	ck_assert(!scene_get_at(pool, 0, 0, 0));
+	ck_assert(scene_get_at(pool, 0, 1, 2));
+	ck_assert(scene_flush_at(pool, 0, 2));
 	set_client("a", (struct tmem_client_settings){.set = TMEM_SET_FROZEN});
-	ck_assert(scene_put(pool, 0, 0, 2));
+	ck_assert(scene_put_at(pool, 0, 0, 2));
 	tmem_store_set_frozen(store, true);
-	ck_assert(!scene_put(pool, 0, 1, 2));
-	ck_assert(!scene_get(pool, 0, 1, 0));
-	ck_assert(scene_get(pool, 0, 3, 4));
+	ck_assert(!scene_put_at(pool, 0, 1, 2));
+	ck_assert(!scene_get_at(pool, 0, 1, 0));
+	ck_assert(scene_get_at(pool, 0, 3, 4));
 	tmem_store_set_frozen(store, false);
-	ck_assert(scene_put(pool, 0, 1, 2));
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_refused_frozen), 2);
+	ck_assert(scene_put_at(pool, 0, 1, 2));
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_refused_frozen), 2);
 	tmem_pool_free(pool);
 	tmem_client_free(client);
 	scene_close(store);
@@ -443,6 +441,5 @@ int main(void)
 		the_frozen_are_refused_and_may_read_and_flush,
 	};
 
-	return scene_run("evict", NULL, NULL, tests,
-			 sizeof(tests) / sizeof(tests[0]));
+	return scene_run("evict", tests, sizeof(tests) / sizeof(tests[0]));
 }

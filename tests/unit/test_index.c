@@ -8,9 +8,7 @@
 #include <stdlib.h>
 #include "fault.h"
 #include "pages.h"
-#include "store-scene.h"
-
-#define MIB (UINT64_C(1) << 20)
+#include "scene.h"
 
 static const struct tmem_oid oid = {{1, ~UINT64_C(1), 7}}; /* scene object 1 */
 static struct tmem_store *store;
@@ -19,8 +17,8 @@ static struct tmem_pool *pool;
 
 static void setup(void)
 {
-	store = scene_open(64 * MIB);
-	client = scene_client(store, "a");
+	store = scene_store(64 * MIB, -1);
+	client = scene_client(store, "a", NULL);
 	pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
 }
 
@@ -28,7 +26,7 @@ static void teardown(void)
 {
 	ck_assert_int_eq(tmem_pool_destroy(pool), 0);
 	tmem_client_free(client);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_pages), 0);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_pages), 0);
 	scene_close(store);
 }
 
@@ -73,9 +71,9 @@ START_TEST(the_last_index_is_an_index)
 {
 	uint8_t pages[2 * TMEM_PAGE_SIZE] = {1};
 
-	ck_assert(scene_put(pool, 1, UINT32_MAX, 5));
-	ck_assert(scene_put(pool, 1, 0, 6));
-	ck_assert(scene_get(pool, 1, UINT32_MAX, 5));
+	ck_assert(scene_put_at(pool, 1, UINT32_MAX, 5));
+	ck_assert(scene_put_at(pool, 1, 0, 6));
+	ck_assert(scene_get_at(pool, 1, UINT32_MAX, 5));
 	ck_assert_int_eq(tmem_put_run(pool, &oid, UINT32_MAX, 2, pages, NULL),
 			 -EINVAL);
 	ck_assert_int_eq(
@@ -83,8 +81,8 @@ START_TEST(the_last_index_is_an_index)
 	ck_assert_int_eq(tmem_flush_run(pool, &oid, UINT32_MAX, 2), -EINVAL);
 	ck_assert_int_eq(tmem_flush_run(pool, &oid, UINT32_MAX, 0), -EINVAL);
 	ck_assert_int_eq(tmem_flush_run(pool, &oid, UINT32_MAX, 1), 1);
-	ck_assert(!scene_get(pool, 1, UINT32_MAX, 5));
-	ck_assert(scene_get(pool, 1, 0, 6));
+	ck_assert(!scene_get_at(pool, 1, UINT32_MAX, 5));
+	ck_assert(scene_get_at(pool, 1, 0, 6));
 }
 END_TEST
 
@@ -119,11 +117,11 @@ END_TEST
 START_TEST(an_object_is_flushed_in_every_shard)
 {
 	put_fills(0, 20000, 3);
-	ck_assert(scene_put(pool, 2, 7, 7));
+	ck_assert(scene_put_at(pool, 2, 7, 7));
 	ck_assert_int_eq(tmem_flush_object(pool, &oid), TMEM_OK);
 	ck_assert_int_eq(tmem_flush_object(pool, &oid), TMEM_MISS);
 	ck_assert_uint_eq(count_held(0, 20000), 0);
-	ck_assert(scene_get(pool, 2, 7, 7));
+	ck_assert(scene_get_at(pool, 2, 7, 7));
 	ck_assert_uint_eq(scene_pool_stat(pool, TMEM_POOL_STAT_object_flushes),
 			  1);
 }
@@ -140,7 +138,7 @@ START_TEST(every_bit_of_an_object_id_counts)
 		test_page(page, bit);
 		ck_assert_int_eq(tmem_put(pool, &other, 9, page), TMEM_OK);
 	}
-	ck_assert(!scene_get(pool, 1, 9, 0));
+	ck_assert(!scene_get_at(pool, 1, 9, 0));
 	for (unsigned bit = 0; bit < 192; bit++) {
 		struct tmem_oid other = oid;
 
@@ -165,7 +163,7 @@ START_TEST(runs_cross_leaves_and_shards)
 	for (unsigned i = 0; i < TMEM_RUN_MAX; i++) {
 		ck_assert_uint_eq(outcome[i], TMEM_OK);
 		if (i % 5 == 0)
-			ck_assert(scene_flush(pool, 1, 61 + i));
+			ck_assert(scene_flush_at(pool, 1, 61 + i));
 	}
 	ck_assert_int_eq(
 		tmem_get_run(pool, &oid, 59, TMEM_RUN_MAX, out, outcome),
@@ -187,17 +185,17 @@ END_TEST
 
 START_TEST(hash_tables_shrink_when_objects_go)
 {
-	uint64_t before = scene_host(store, TMEM_HOST_STAT_private_bytes);
+	uint64_t before = scene_stat(store, TMEM_HOST_STAT_private_bytes);
 
 	for (uint32_t i = 0; i < 30000; i++)
 		put_zero(i);
-	ck_assert_uint_gt(scene_host(store, TMEM_HOST_STAT_private_bytes),
+	ck_assert_uint_gt(scene_stat(store, TMEM_HOST_STAT_private_bytes),
 			  before + 200000);
 	scene_check(store);
 	for (uint32_t i = 0; i < 30000; i++)
 		flush_zero(i);
 	/* What tables know of their chunks stays. */
-	ck_assert_uint_lt(scene_host(store, TMEM_HOST_STAT_private_bytes),
+	ck_assert_uint_lt(scene_stat(store, TMEM_HOST_STAT_private_bytes),
 			  before + 60000);
 }
 END_TEST
@@ -230,6 +228,6 @@ int main(void)
 		hash_tables_that_cannot_grow_are_only_slower,
 	};
 
-	return scene_run("index", setup, teardown, tests,
-			 sizeof(tests) / sizeof(tests[0]));
+	return scene_run_between("index", setup, teardown, tests,
+				 sizeof(tests) / sizeof(tests[0]));
 }

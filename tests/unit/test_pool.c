@@ -8,15 +8,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "store-scene.h"
-
-#define MIB (UINT64_C(1) << 20)
+#include "scene.h"
 
 static struct tmem_store *store;
 
 static void setup(void)
 {
-	store = scene_open(16 * MIB);
+	store = scene_store(16 * MIB, -1);
 }
 
 static void teardown(void)
@@ -50,7 +48,7 @@ START_TEST(bad_names_and_flags_are_refused)
 	}
 	memset(longest, 'x', sizeof(longest));
 	longest[TMEM_NAME_MAX] = 0;
-	client = scene_client(store, longest + 1);
+	client = scene_client(store, longest + 1, NULL);
 	ck_assert_int_eq(open_as(client, longest, 0), -EINVAL);
 	ck_assert_int_eq(open_as(client, longest + 1, 0), 0);
 	ck_assert_int_eq(open_as(client, "p", 1u << 7), -EINVAL);
@@ -64,22 +62,22 @@ END_TEST
 
 START_TEST(a_name_in_use_is_busy_and_another_user_has_his_own)
 {
-	struct tmem_client *client = scene_client(store, "a"), *other;
-	struct tmem_client_config config = {.name = "a", .uid = getuid()};
+	struct tmem_client *client = scene_client(store, "a", NULL), *other;
+	struct tmem_client_config config = {.name = "a", .uid = SCENE_UID};
 
 	ck_assert_int_eq(tmem_client_new_local(store, &config, &other), -EBUSY);
 	config.uid++;
 	ck_assert_int_eq(tmem_client_new_local(store, &config, &other), 0);
 	tmem_client_free(other);
 	tmem_client_free(client);
-	client = scene_client(store, "a");
+	client = scene_client(store, "a", NULL);
 	tmem_client_free(client);
 }
 END_TEST
 
 START_TEST(an_open_pool_is_busy_and_other_flags_do_not_fit)
 {
-	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_client *client = scene_client(store, "a", NULL);
 	struct tmem_pool *pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
 
 	ck_assert_int_eq(open_as(client, "p", TMEM_POOL_PERSISTENT), -EBUSY);
@@ -100,8 +98,8 @@ END_TEST
 
 START_TEST(an_unauthorised_join_fails_and_makes_nothing)
 {
-	struct tmem_client *a = scene_client(store, "a");
-	struct tmem_client *b = scene_client(store, "b");
+	struct tmem_client *a = scene_client(store, "a", NULL);
+	struct tmem_client *b = scene_client(store, "b", NULL);
 	struct tmem_pool *pool_a, *pool_b = NULL;
 	const struct tmem_uuid uuid = {.byte = {9}};
 
@@ -112,14 +110,14 @@ START_TEST(an_unauthorised_join_fails_and_makes_nothing)
 	ck_assert_int_eq(scene_shared(b, 9, 0, &pool_b), -EPERM);
 	/* Another user's client of that name is another client. */
 	ck_assert_int_eq(
-		tmem_store_shared_auth(store, getuid() + 1, "b", &uuid, true),
+		tmem_store_shared_auth(store, SCENE_UID + 1, "b", &uuid, true),
 		0);
 	ck_assert_int_eq(scene_shared(b, 9, 0, &pool_b), -EPERM);
 	ck_assert_int_eq(
-		tmem_store_shared_auth(store, getuid() + 1, "b", &uuid, false),
+		tmem_store_shared_auth(store, SCENE_UID + 1, "b", &uuid, false),
 		0);
 	ck_assert_int_eq(
-		tmem_store_shared_auth(store, getuid() + 1, "b", &uuid, false),
+		tmem_store_shared_auth(store, SCENE_UID + 1, "b", &uuid, false),
 		-ENOENT);
 	scene_authorise(store, "b", 9);
 	ck_assert_int_eq(scene_shared(b, 9, TMEM_POOL_PERSISTENT, &pool_b),
@@ -128,9 +126,9 @@ START_TEST(an_unauthorised_join_fails_and_makes_nothing)
 	ck_assert_int_eq(scene_shared(b, 9, 0, &pool_b), -EBUSY);
 	/* Forbidding does not throw out who is in. */
 	ck_assert_int_eq(
-		tmem_store_shared_auth(store, getuid(), "b", &uuid, false), 0);
-	ck_assert(scene_put(pool_b, 1, 1, 5));
-	ck_assert(scene_get(pool_a, 1, 1, 5));
+		tmem_store_shared_auth(store, SCENE_UID, "b", &uuid, false), 0);
+	ck_assert(scene_put_at(pool_b, 1, 1, 5));
+	ck_assert(scene_get_at(pool_a, 1, 1, 5));
 	tmem_pool_free(pool_b);
 	ck_assert_int_eq(scene_shared(b, 9, 0, &pool_b), -EPERM);
 	tmem_pool_free(pool_a);
@@ -141,29 +139,29 @@ END_TEST
 
 START_TEST(ephemeral_pools_end_with_their_last_user)
 {
-	struct tmem_client *a = scene_client(store, "a");
-	struct tmem_client *b = scene_client(store, "b");
+	struct tmem_client *a = scene_client(store, "a", NULL);
+	struct tmem_client *b = scene_client(store, "b", NULL);
 	struct tmem_pool *pool, *pool_b;
 
 	pool = scene_pool(a, "private", 0);
-	ck_assert(scene_put(pool, 1, 1, 5));
+	ck_assert(scene_put_at(pool, 1, 1, 5));
 	tmem_pool_free(pool);
 	ck_assert_uint_eq(scene_pool_id(store, "private"), 0);
 	pool = scene_pool(a, "private", 0);
-	ck_assert(!scene_get(pool, 1, 1, 5));
+	ck_assert(!scene_get_at(pool, 1, 1, 5));
 	tmem_pool_free(pool);
 
 	scene_authorise(store, "a", 1);
 	scene_authorise(store, "b", 1);
 	ck_assert_int_eq(scene_shared(a, 1, 0, &pool), 0);
 	ck_assert_int_eq(scene_shared(b, 1, 0, &pool_b), 0);
-	ck_assert(scene_put(pool, 1, 1, 5));
+	ck_assert(scene_put_at(pool, 1, 1, 5));
 	tmem_pool_free(pool);
-	ck_assert(scene_get(pool_b, 1, 1, 5));
+	ck_assert(scene_get_at(pool_b, 1, 1, 5));
 	tmem_pool_free(pool_b);
 	ck_assert_uint_eq(scene_pool_id(store, "shared"), 0);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_pages), 0);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_puts), 2);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_pages), 0);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_puts), 2);
 	tmem_client_free(a);
 	tmem_client_free(b);
 	ck_assert_uint_eq(scene_client_id(store, "a"), 0);
@@ -172,24 +170,24 @@ END_TEST
 
 START_TEST(a_persistent_pool_waits_for_its_client)
 {
-	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_client *client = scene_client(store, "a", NULL);
 	struct tmem_pool *pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
 
 	for (unsigned i = 0; i < 500; i++)
-		ck_assert(scene_put(pool, i, i, i));
+		ck_assert(scene_put_at(pool, i, i, i));
 	tmem_pool_free(pool);
 	tmem_client_free(client);
 	ck_assert_uint_ne(scene_client_id(store, "a"), 0);
 	ck_assert_uint_eq(scene_client_stat(store, "a", TMEM_CLIENT_STAT_pages),
 			  500);
-	client = scene_client(store, "a");
+	client = scene_client(store, "a", NULL);
 	pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
 	for (unsigned i = 0; i < 500; i++)
-		ck_assert(scene_get(pool, i, i, i));
+		ck_assert(scene_get_at(pool, i, i, i));
 	ck_assert_int_eq(tmem_pool_destroy(pool), 0);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_pages), 0);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_pages), 0);
 	pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
-	ck_assert(!scene_get(pool, 1, 1, 1));
+	ck_assert(!scene_get_at(pool, 1, 1, 1));
 	ck_assert_int_eq(tmem_pool_destroy(pool), 0);
 	tmem_client_free(client);
 	ck_assert_uint_eq(scene_client_id(store, "a"), 0);
@@ -198,21 +196,21 @@ END_TEST
 
 START_TEST(destroying_a_shared_persistent_pool_flushes_it_and_keeps_it)
 {
-	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_client *client = scene_client(store, "a", NULL);
 	struct tmem_pool *pool;
 	uint32_t id;
 
 	scene_authorise(store, "a", 1);
 	ck_assert_int_eq(scene_shared(client, 1, TMEM_POOL_PERSISTENT, &pool),
 			 0);
-	ck_assert(scene_put(pool, 1, 1, 5));
+	ck_assert(scene_put_at(pool, 1, 1, 5));
 	id = scene_pool_id(store, "shared");
 	ck_assert_int_eq(tmem_store_destroy_pool(store, id), -EBUSY);
 	ck_assert_int_eq(tmem_pool_destroy(pool), 0);
 	ck_assert_uint_eq(scene_pool_id(store, "shared"), id);
 	ck_assert_int_eq(scene_shared(client, 1, TMEM_POOL_PERSISTENT, &pool),
 			 0);
-	ck_assert(!scene_get(pool, 1, 1, 5));
+	ck_assert(!scene_get_at(pool, 1, 1, 5));
 	tmem_pool_free(pool);
 	ck_assert_int_eq(tmem_store_destroy_pool(store, id), 0);
 	ck_assert_int_eq(tmem_store_destroy_pool(store, id), -ENOENT);
@@ -222,16 +220,16 @@ END_TEST
 
 START_TEST(the_administrator_flushes_a_pool_in_use)
 {
-	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_client *client = scene_client(store, "a", NULL);
 	struct tmem_pool *pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
 	uint32_t id = scene_pool_id(store, "p");
 
 	for (unsigned i = 0; i < 2000; i++)
-		ck_assert(scene_put(pool, i / 100, i, i));
+		ck_assert(scene_put_at(pool, i / 100, i, i));
 	ck_assert_int_eq(tmem_store_flush_pool(store, id), 0);
 	for (unsigned i = 0; i < 2000; i++)
-		ck_assert(!scene_get(pool, i / 100, i, i));
-	ck_assert(scene_put(pool, 1, 1, 1));
+		ck_assert(!scene_get_at(pool, i / 100, i, i));
+	ck_assert(scene_put_at(pool, 1, 1, 1));
 	ck_assert_int_eq(tmem_store_flush_pool(store, id + 1), -ENOENT);
 	tmem_pool_free(pool);
 	tmem_client_free(client);
@@ -240,7 +238,7 @@ END_TEST
 
 START_TEST(pool_ids_are_not_used_twice)
 {
-	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_client *client = scene_client(store, "a", NULL);
 	uint32_t seen[200];
 
 	for (unsigned i = 0; i < 200; i++) {
@@ -258,7 +256,7 @@ END_TEST
 START_TEST(at_the_most_pools_one_more_is_refused)
 {
 	const struct tmem_pool_config config = {.name = "one-more"};
-	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_client *client = scene_client(store, "a", NULL);
 	static struct tmem_pool *pool[4097];
 	unsigned count = 0;
 	char name[16];
@@ -284,13 +282,13 @@ END_TEST
 
 START_TEST(without_budget_for_a_pool_ephemeral_pages_make_room)
 {
-	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_client *client = scene_client(store, "a", NULL);
 	struct tmem_pool *cache = scene_pool(client, "cache", 0);
 	struct tmem_pool *pool[300];
 	char name[16];
 
 	for (unsigned i = 0; i < 12000; i++)
-		scene_put(cache, i / 64, i % 64, i);
+		scene_put_at(cache, i / 64, i % 64, i);
 	for (unsigned i = 0; i < 300; i++) {
 		snprintf(name, sizeof(name), "p%u", i);
 		pool[i] = scene_pool(client, name, 0);
@@ -304,20 +302,20 @@ END_TEST
 
 START_TEST(exclusive_gets_remove_and_others_do_not)
 {
-	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_client *client = scene_client(store, "a", NULL);
 	struct tmem_pool *exclusive =
 		scene_pool(client, "x", TMEM_POOL_EXCLUSIVE);
 	struct tmem_pool *inclusive = scene_pool(client, "i", 0);
 
 	for (unsigned i = 0; i < 100; i++) {
-		ck_assert(scene_put(exclusive, 1, i, i));
-		ck_assert(scene_put(inclusive, 1, i, i));
+		ck_assert(scene_put_at(exclusive, 1, i, i));
+		ck_assert(scene_put_at(inclusive, 1, i, i));
 	}
 	for (unsigned i = 0; i < 100; i++) {
-		ck_assert(scene_get(exclusive, 1, i, i));
-		ck_assert(!scene_get(exclusive, 1, i, i));
-		ck_assert(scene_get(inclusive, 1, i, i));
-		ck_assert(scene_get(inclusive, 1, i, i));
+		ck_assert(scene_get_at(exclusive, 1, i, i));
+		ck_assert(!scene_get_at(exclusive, 1, i, i));
+		ck_assert(scene_get_at(inclusive, 1, i, i));
+		ck_assert(scene_get_at(inclusive, 1, i, i));
 	}
 	ck_assert_uint_eq(scene_pool_stat(exclusive, TMEM_POOL_STAT_pages), 0);
 	ck_assert_uint_eq(scene_pool_stat(exclusive, TMEM_POOL_STAT_peak_pages),
@@ -338,12 +336,12 @@ static void *come_and_go(void *arg)
 
 	snprintf(name, sizeof(name), "c%u", *(unsigned *)arg);
 	for (unsigned i = 0; i < 200; i++) {
-		struct tmem_client *client = scene_client(store, name);
+		struct tmem_client *client = scene_client(store, name, NULL);
 		struct tmem_pool *pool = scene_pool(
 			client, "p", i % 2 ? TMEM_POOL_PERSISTENT : 0);
 
 		for (unsigned j = 0; j < 20; j++)
-			scene_put(pool, j, i, i * 20 + j);
+			scene_put_at(pool, j, i, i * 20 + j);
 		ck_assert_int_eq(tmem_pool_destroy(pool), 0);
 		tmem_client_free(client);
 	}
@@ -362,21 +360,21 @@ START_TEST(clients_come_and_go_beside_eviction_and_statistics)
 	for (unsigned i = 0; i < 300; i++) {
 		uint64_t released;
 
-		scene_host(store, TMEM_HOST_STAT_used);
+		scene_stat(store, TMEM_HOST_STAT_used);
 		scene_client_stat(store, "c1", TMEM_CLIENT_STAT_charged);
 		scene_pool_id(store, "p");
 		ck_assert_int_eq(tmem_store_reclaim(store, 4096, &released), 0);
 	}
 	for (unsigned i = 0; i < 3; i++)
 		pthread_join(thread[i], NULL);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_puts), 3 * 4000);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_puts), 3 * 4000);
 	ck_assert_uint_eq(scene_client_id(store, "c1"), 0);
 }
 END_TEST
 
 START_TEST(settings_out_of_range_change_nothing)
 {
-	struct tmem_client *client = scene_client(store, "a");
+	struct tmem_client *client = scene_client(store, "a", NULL);
 	const struct tmem_client_settings bad[] = {
 		{.set = TMEM_SET_WEIGHT, .weight = 0},
 		{.set = TMEM_SET_WEIGHT, .weight = 10001},
@@ -428,6 +426,6 @@ int main(void)
 		settings_out_of_range_change_nothing,
 	};
 
-	return scene_run("pool", setup, teardown, tests,
-			 sizeof(tests) / sizeof(tests[0]));
+	return scene_run_between("pool", setup, teardown, tests,
+				 sizeof(tests) / sizeof(tests[0]));
 }

@@ -4,15 +4,13 @@
  */
 #include <check.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "arena-file.h"
+#include "scene.h"
 #include "state.h"
-#include "store-scene.h"
 
-#define MIB   (UINT64_C(1) << 20)
 #define PAGES 1500u
 
 static int fd;
@@ -20,25 +18,9 @@ static struct tmem_store *store;
 static struct tmem_client *client;
 static struct tmem_pool *swap;
 
-/* A second descriptor of the arena's file: the first one's lock is not its
- * own. */
-static int again(void)
-{
-	char path[64];
-	int r;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	r = open(path, O_RDWR | O_CLOEXEC);
-	ck_assert_int_ge(r, 0);
-	return r;
-}
-
 static void open_store(void)
 {
-	int own = again();
-
-	store = scene_open_arena(16 * MIB, own, 0);
-	close(own);
+	store = scene_store(16 * MIB, fd);
 }
 
 static void close_store(void)
@@ -53,10 +35,10 @@ static void setup(void)
 	fd = test_arena_memfd();
 	open_store();
 	ck_assert(!tmem_store_reopened(store));
-	client = scene_client_in(store, "a", "red");
+	client = scene_client(store, "a", "red");
 	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
 	for (unsigned i = 0; i < PAGES; i++)
-		ck_assert(scene_put(swap, i / 100, i, i));
+		ck_assert(scene_put_at(swap, i / 100, i, i));
 }
 
 static void teardown(void)
@@ -69,25 +51,25 @@ static void reopen(void)
 	open_store();
 	ck_assert(tmem_store_reopened(store));
 	scene_check(store);
-	client = scene_client_in(store, "a", "red");
+	client = scene_client(store, "a", "red");
 	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
 }
 
 static void assert_pages(void)
 {
 	for (unsigned i = 0; i < PAGES; i++)
-		ck_assert(scene_get(swap, i / 100, i, i));
+		ck_assert(scene_get_at(swap, i / 100, i, i));
 }
 
 START_TEST(persistent_pages_are_there_and_ephemeral_ones_are_not)
 {
 	struct tmem_pool *cache = scene_pool(client, "cache", 0);
-	struct tmem_client *gone = scene_client(store, "gone");
+	struct tmem_client *gone = scene_client(store, "gone", NULL);
 	struct tmem_pool *gone_cache = scene_pool(gone, "cache", 0);
 	uint64_t generation = tmem_store_generation(store);
 
 	for (unsigned i = 0; i < 3000; i++)
-		scene_put(cache, i / 100, i, i);
+		scene_put_at(cache, i / 100, i, i);
 	tmem_pool_free(gone_cache);
 	tmem_client_free(gone);
 	tmem_pool_free(cache);
@@ -95,8 +77,8 @@ START_TEST(persistent_pages_are_there_and_ephemeral_ones_are_not)
 	reopen();
 	ck_assert_uint_eq(tmem_store_generation(store), generation);
 	assert_pages();
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_ephemeral_pages), 0);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_persistent_pages),
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_ephemeral_pages), 0);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_persistent_pages),
 			  PAGES);
 	ck_assert_uint_eq(scene_client_id(store, "gone"), 0);
 	close_store();
@@ -106,14 +88,14 @@ END_TEST
 START_TEST(a_store_left_open_is_found_as_it_was)
 {
 	struct tmem_pool *cache = scene_pool(client, "cache", 0);
-	struct tmem_client *other = scene_client(store, "other");
+	struct tmem_client *other = scene_client(store, "other", NULL);
 	struct tmem_pool *others = scene_pool(other, "p", 0);
 	int copy;
 
 	for (unsigned i = 0; i < 3000; i++)
-		scene_put(cache, i / 100, i, i);
+		scene_put_at(cache, i / 100, i, i);
 	for (unsigned i = 0; i < 100; i++)
-		scene_put(others, i / 100, i, i);
+		scene_put_at(others, i / 100, i, i);
 	/* What a process that dies here leaves behind. */
 	copy = test_arena_copy(fd);
 	tmem_pool_free(others);
@@ -124,9 +106,9 @@ START_TEST(a_store_left_open_is_found_as_it_was)
 	fd = copy;
 	reopen();
 	assert_pages();
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_ephemeral_pages), 0);
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_contents),
-			  scene_host(store, TMEM_HOST_STAT_persistent_pages));
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_ephemeral_pages), 0);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_contents),
+			  scene_stat(store, TMEM_HOST_STAT_persistent_pages));
 	ck_assert_uint_eq(scene_client_id(store, "other"), 0);
 	ck_assert_uint_eq(scene_pool_id(store, "cache"), 0);
 	close_store();
@@ -174,15 +156,15 @@ START_TEST(sharing_goes_on_after_reopening)
 
 	ck_assert_int_eq(tmem_pool_new(client, &config, &pool), 0);
 	for (unsigned i = 0; i < 300; i++)
-		ck_assert(scene_put(pool, 1, i, 5000 + i));
+		ck_assert(scene_put_at(pool, 1, i, 5000 + i));
 	tmem_pool_free(pool);
 	close_store();
 	reopen();
-	contents = scene_host(store, TMEM_HOST_STAT_contents);
+	contents = scene_stat(store, TMEM_HOST_STAT_contents);
 	ck_assert_int_eq(tmem_pool_new(client, &config, &pool), 0);
 	for (unsigned i = 0; i < 300; i++)
-		ck_assert(scene_put(pool, 2, i, 5000 + i));
-	ck_assert_uint_eq(scene_host(store, TMEM_HOST_STAT_contents), contents);
+		ck_assert(scene_put_at(pool, 2, i, 5000 + i));
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_contents), contents);
 	tmem_pool_free(pool);
 	close_store();
 }
@@ -212,7 +194,7 @@ START_TEST(an_arena_in_use_is_busy_and_the_descriptor_stays_the_callers)
 	struct stat st;
 
 	tmem_store_config_init(&config);
-	config.arena_fd = again();
+	config.arena_fd = test_arena_again(fd);
 	ck_assert_int_eq(tmem_store_open(&config, &second), -EBUSY);
 	ck_assert_int_eq(fstat(config.arena_fd, &st), 0);
 	close_store();
@@ -232,19 +214,19 @@ START_TEST(a_budget_below_what_is_held_refuses_puts_and_loses_nothing)
 	struct tmem_store_config config;
 
 	for (unsigned i = 0; i < 4000; i++)
-		scene_put(swap, 1000 + i, i, 40000 + i);
+		scene_put_at(swap, 1000 + i, i, 40000 + i);
 	close_store();
 	tmem_store_config_init(&config);
 	config.budget = TMEM_BUDGET_MIN;
-	config.arena_fd = again();
+	config.arena_fd = test_arena_again(fd);
 	ck_assert_int_eq(tmem_store_open(&config, &store), 0);
 	scene_check(store);
-	client = scene_client_in(store, "a", "red");
+	client = scene_client(store, "a", "red");
 	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
 	assert_pages();
-	ck_assert(!scene_put(swap, 1, 99999, 1));
+	ck_assert(!scene_put_at(swap, 1, 99999, 1));
 	ck_assert_int_eq(tmem_store_set_budget(store, 32 * MIB), 0);
-	ck_assert(scene_put(swap, 1, 99999, 1));
+	ck_assert(scene_put_at(swap, 1, 99999, 1));
 	close_store();
 }
 END_TEST
@@ -332,6 +314,6 @@ int main(void)
 		damaged_records_are_told,
 	};
 
-	return scene_run("reopen", setup, teardown, tests,
-			 sizeof(tests) / sizeof(tests[0]));
+	return scene_run_between("reopen", setup, teardown, tests,
+				 sizeof(tests) / sizeof(tests[0]));
 }
