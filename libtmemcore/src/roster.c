@@ -54,7 +54,7 @@ int tmem_roster_init(struct tmem_roster *roster, struct tmem_arena *arena,
 	roster->part = part;
 	roster->record = record;
 	roster->slots = arena->part[part].size / record;
-	assert(arena->part[part].size / PAGE <= 64 * 4);
+	assert(arena->part[part].size / PAGE <= 8 * sizeof(roster->page));
 	return arena->reopened ? adopt(roster) : 0;
 }
 
