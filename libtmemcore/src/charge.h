@@ -23,13 +23,13 @@ struct tmem_limit {
  * held. Returns whether there is one. */
 bool tmem_charge_limit(struct tmem_use *use, struct tmem_limit *limit);
 
-/** A handle of pool in shard s is about to name content new instead of old (0:
- * none). With a limit that this would pass, changes nothing and returns false.
+/** A handle of pool in shard s, in leaf, is about to name content new instead
+ * of old (0: none). With a limit that this would pass, changes nothing and returns false.
  * Under the shard's lock; the references of new are counted already, those of
  * old still. */
 bool tmem_charge_swap(struct tmem_store *store, struct tmem_pool_state *pool,
-		      unsigned s, uint32_t old, uint32_t new,
-		      const struct tmem_limit *limit);
+		      unsigned s, const struct tmem_leaf *leaf, uint32_t old,
+		      uint32_t new, const struct tmem_limit *limit);
 
 /** Charge and pages of a client, shared pools in equal parts to their users.
  * Under the admin lock. */

@@ -344,6 +344,7 @@ int tmem_index_make_leaf(struct tmem_index *index, struct tmem_shard *shard,
 	leaf = tmem_index_leaf(index, id);
 	leaf->block = key->block;
 	leaf->visited = 0;
+	leaf->counted = shard->counted;
 	for (unsigned i = 0; i < TMEM_LEAF_PAGES; i++)
 		atomic_store_explicit(&leaf->content[i], 0,
 				      memory_order_relaxed);
@@ -408,5 +409,6 @@ void tmem_index_found_leaf(struct tmem_index *index, struct tmem_shard *shard,
 		enter(index, &shard->objects, object_id, object_rehash);
 	}
 	leaf->visited = 0;
+	leaf->counted = shard->counted;
 	link_leaf(index, shard, queue, object_id, id);
 }

@@ -31,6 +31,10 @@ struct tmem_shard {
 	struct tmem_lock lock;
 	struct tmem_buckets objects;
 	struct tmem_buckets leaves;
+	/* What leaf->counted says of leaves that the recount of charges under
+	 * way has passed, or else the last one: new ones too. */
+	bool counted;
+	bool recounting;
 };
 
 struct tmem_index {

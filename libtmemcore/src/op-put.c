@@ -205,7 +205,7 @@ static int commit(struct put *put, const struct tmem_limit *limit,
 			continue;
 		old = atomic_load_explicit(&leaf->content[i],
 					   memory_order_relaxed);
-		if (!tmem_charge_swap(b->store, b->pool, b->s, old, new,
+		if (!tmem_charge_swap(b->store, b->pool, b->s, leaf, old, new,
 				      limit)) {
 			r = -EDQUOT;
 			continue;

@@ -42,7 +42,7 @@ unsigned tmem_pool_take(struct tmem_store *store, struct tmem_pool_state *pool,
 
 		if (!id || !(mask >> i & 1))
 			continue;
-		tmem_charge_swap(store, pool, s, id, 0, NULL);
+		tmem_charge_swap(store, pool, s, leaf, id, 0, NULL);
 		/* Release: the commit; before the content can be freed. */
 		atomic_store_explicit(&leaf->content[i], 0,
 				      memory_order_release);

@@ -101,7 +101,8 @@ struct tmem_leaf {
 	uint32_t queue_next; /* towards the tail: older */
 	uint32_t queue_prev;
 	uint8_t visited; /* a bit a page */
-	uint8_t unused[3];
+	bool counted;	 /* charge.c's: see struct tmem_shard */
+	uint8_t unused[2];
 };
 static_assert(sizeof(struct tmem_leaf) == 64, "");
 

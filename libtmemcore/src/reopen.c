@@ -328,8 +328,8 @@ static void charge_leaves(struct tmem_store *store)
 			if (content)
 				tmem_charge_swap(store,
 						 live_pool(store, key.pool),
-						 tmem_index_shard_of(&key), 0,
-						 content, NULL);
+						 tmem_index_shard_of(&key),
+						 leaf, 0, content, NULL);
 		}
 	}
 }

@@ -243,7 +243,7 @@ int tmem_store_clients(struct tmem_store *store, struct tmem_client_info **out,
 		infos = array;
 		n = 0;
 		if (rows)
-			tmem_charge_refresh(store, 64);
+			tmem_charge_refresh(store, 16);
 		for (uint32_t i = 0; i < store->client_end; i++) {
 			if (!store->client[i])
 				continue;

@@ -5,7 +5,12 @@
  */
 #include <check.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include "pages.h"
+#include "random.h"
 #include "scene.h"
+#include "state.h"
 
 static struct tmem_store *store;
 
@@ -423,6 +428,70 @@ START_TEST(the_frozen_are_refused_and_may_read_and_flush)
 }
 END_TEST
 
+static atomic_bool stop;
+
+/* Put and flush raw pages that nobody shares, over more and more leaves. */
+static void *come_and_go(void *arg)
+{
+	struct tmem_pool *pool = arg;
+	uint8_t page[TMEM_PAGE_SIZE];
+	struct test_random random;
+
+	test_random_init(&random, 1);
+	for (unsigned i = 0; i < 60000; i++) {
+		struct tmem_oid oid = {{test_random_below(&random, 1 + i / 3)}};
+		uint32_t index = (uint32_t)test_random_below(&random, 8);
+
+		if (test_random_below(&random, 3)) {
+			test_page_of(page, TEST_PAGE_RANDOM, 1 + i);
+			ck_assert_int_eq(tmem_put(pool, &oid, index, page),
+					 TMEM_OK);
+		} else {
+			ck_assert_int_ge(tmem_flush(pool, &oid, index), 0);
+		}
+	}
+	atomic_store(&stop, true);
+	return NULL;
+}
+
+START_TEST(recounts_miss_nothing_that_changes_meanwhile)
+{
+	const struct tmem_client_state *state;
+	struct tmem_client *raw, *sharing;
+	struct tmem_pool *raw_pool, *pool;
+	unsigned recounts = 0;
+	pthread_t thread;
+
+	store = scene_store(160 * MIB, -1);
+	raw = scene_client(store, "raw", NULL);
+	sharing = scene_client(store, "sharing", NULL);
+	raw_pool = scene_pool_with(raw, "p", 0, TMEM_CODEC_RAW, TMEM_DEDUP_OFF);
+	pool = scene_pool(sharing, "p", 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, come_and_go, raw_pool),
+			 0);
+	while (!atomic_load(&stop)) {
+		/* Recounts, once enough handles have come and gone. */
+		charged("sharing");
+		recounts++;
+		for (unsigned i = 0; i < 2000; i++)
+			scene_put_at(pool, 1, i, 1 + i % 7);
+		for (unsigned i = 0; i < 2000; i++)
+			scene_flush_at(pool, 1, i);
+	}
+	pthread_join(thread, NULL);
+	ck_assert_uint_gt(recounts, 5);
+	/* As it stands, before another recount mends it. */
+	state = store->client[tmem_client_slot(scene_client_id(store, "raw"))];
+	ck_assert_int_eq(state->charge,
+			 state->pages * (TMEM_PAGE_SIZE + TMEM_PAGE_OVERHEAD));
+	tmem_pool_free(raw_pool);
+	tmem_pool_free(pool);
+	tmem_client_free(raw);
+	tmem_client_free(sharing);
+	scene_close(store);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -439,6 +508,7 @@ int main(void)
 		what_is_called_freeable_can_be_freed,
 		a_shrunken_budget_is_kept_and_a_wider_one_used,
 		the_frozen_are_refused_and_may_read_and_flush,
+		recounts_miss_nothing_that_changes_meanwhile,
 	};
 
 	return scene_run("evict", tests, sizeof(tests) / sizeof(tests[0]));
