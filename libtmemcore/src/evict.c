@@ -302,20 +302,39 @@ bool tmem_evict_room(struct tmem_store *store, uint64_t rooms, unsigned *made)
 	return more;
 }
 
+/* What follows may have much to do, and goes by batches: others wait for the
+ * lock. */
+static int64_t at_most(int64_t value, int64_t most)
+{
+	return value < most ? value : most;
+}
+
 void tmem_evict_down_to(struct tmem_store *store, uint64_t limit)
 {
 	bool more = true;
+	uint64_t now;
 
-	while (more && used(store) > limit) {
-		uint64_t over = used(store) - limit;
+	while (more && (now = used(store)) > limit) {
+		int64_t over = at_most((int64_t)(now - limit), BATCH_MAX);
 
 		tmem_lock_acquire(&store->compact);
-		more = give_back(store, over);
-		if (!more)
-			more = evict_batch(store,
-					   over < BATCH_MAX ? over : BATCH_MAX);
+		more = give_back(store, (uint64_t)over) ||
+		       evict_batch(store, (uint64_t)over);
 		tmem_lock_release(&store->compact);
 	}
+}
+
+uint64_t tmem_evict_compact(struct tmem_store *store)
+{
+	uint64_t freed = 0, some;
+
+	do {
+		tmem_lock_acquire(&store->compact);
+		some = give_back(store, BATCH_MAX);
+		tmem_lock_release(&store->compact);
+		freed += some;
+	} while (some);
+	return freed;
 }
 
 /* How far a client is above what it may have, were it to get bytes and pages
@@ -365,23 +384,25 @@ static struct tmem_pool_state *pick_of(struct tmem_store *store, uint32_t id,
 bool tmem_evict_client(struct tmem_store *store, uint32_t client_id,
 		       int64_t bytes, int64_t pages)
 {
+	uint64_t evicted;
 	bool any = false;
 
-	tmem_lock_acquire(&store->compact);
-	for (;;) {
+	do {
 		int64_t over = bytes, pages_over = pages;
-		struct tmem_pool_state *pool =
-			pick_of(store, client_id, &over, &pages_over);
-		uint64_t evicted;
+		struct tmem_pool_state *pool;
 
-		if (!pool)
-			break;
-		evicted = evict_pool(store, pool, over, pages_over);
-		tmem_pool_unref(store, pool);
-		if (!evicted)
-			break;
-		any = true;
-	}
-	tmem_lock_release(&store->compact);
+		evicted = 0;
+		tmem_lock_acquire(&store->compact);
+		pool = pick_of(store, client_id, &over, &pages_over);
+		if (pool) {
+			evicted = evict_pool(
+				store, pool, at_most(over, BATCH_MAX),
+				at_most(pages_over,
+					BATCH_MAX / TMEM_PAGE_SIZE));
+			tmem_pool_unref(store, pool);
+		}
+		tmem_lock_release(&store->compact);
+		any |= evicted != 0;
+	} while (evicted);
 	return any;
 }

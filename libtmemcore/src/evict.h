@@ -41,4 +41,7 @@ bool tmem_evict_client(struct tmem_store *store, uint32_t client_id,
  * can be freed. */
 void tmem_evict_down_to(struct tmem_store *store, uint64_t limit);
 
+/** Compact all that can be. Returns bytes given back. */
+uint64_t tmem_evict_compact(struct tmem_store *store);
+
 #endif

@@ -254,14 +254,7 @@ void tmem_store_set_frozen(struct tmem_store *store, bool frozen)
 
 uint64_t tmem_store_compact(struct tmem_store *store)
 {
-	uint64_t freed, moved;
-
-	tmem_lock_acquire(&store->compact);
-	freed = tmem_slab_trim(store->slabs);
-	freed += tmem_slab_compact(store->slabs, TMEM_KINDS, UINT64_MAX,
-				   tmem_content_move, &store->contents, &moved);
-	tmem_lock_release(&store->compact);
-	return freed;
+	return tmem_evict_compact(store);
 }
 
 int tmem_store_flush_pool(struct tmem_store *store, uint32_t pool_id)

@@ -104,7 +104,7 @@ struct tmem_client *tmem_client_free(struct tmem_client *client);
  * Open a pool: create it, find the client's persistent pool of that name
  * again, or join a shared one. Returns 0; -EINVAL for flags that do not go
  * together or a missing uuid; -EPERM when a shared pool's uuid is not
- * authorised for this client; -EBUSY when the private pool is already open;
+ * authorised for this client; -EBUSY when the client has it open already;
  * -EEXIST when a pool of that name or uuid exists with other flags; -ENOSPC
  * at the most pools; -ENOMEM; -ENOTCONN.
  */
