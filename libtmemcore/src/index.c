@@ -14,6 +14,9 @@
 #include <string.h>
 
 #define BUCKETS_MIN 16u
+/* Records a bucket before a table grows: half a cache miss more for a get, two
+ * bytes less for each page of small files. */
+#define LOAD_MOST 2u
 
 static uint64_t mix(uint64_t x)
 {
@@ -173,7 +176,7 @@ static void enter(struct tmem_index *index, struct tmem_buckets *b, uint32_t id,
 {
 	uint32_t *chain, *to;
 
-	if (b->count >= b->size)
+	if (b->count >= b->size * LOAD_MOST)
 		resize(index, b, 2 * b->size, rehash);
 	to = bucket(b, rehash(index, id, &chain));
 	*chain = *to;
