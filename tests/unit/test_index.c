@@ -190,7 +190,7 @@ START_TEST(hash_tables_shrink_when_objects_go)
 	for (uint32_t i = 0; i < 30000; i++)
 		put_zero(i);
 	ck_assert_uint_gt(scene_stat(store, TMEM_HOST_STAT_private_bytes),
-			  before + 200000);
+			  before + 100000);
 	scene_check(store);
 	for (uint32_t i = 0; i < 30000; i++)
 		flush_zero(i);
