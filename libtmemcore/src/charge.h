@@ -24,9 +24,9 @@ struct tmem_limit {
 bool tmem_charge_limit(struct tmem_use *use, struct tmem_limit *limit);
 
 /** A handle of pool in shard s, in leaf, is about to name content new instead
- * of old (0: none). With a limit that this would pass, changes nothing and returns false.
- * Under the shard's lock; the references of new are counted already, those of
- * old still. */
+ * of old (0: none). With a limit that this would pass, changes nothing and
+ * returns false. Under the shard's lock; the references of new are counted
+ * already, those of old still. */
 bool tmem_charge_swap(struct tmem_store *store, struct tmem_pool_state *pool,
 		      unsigned s, const struct tmem_leaf *leaf, uint32_t old,
 		      uint32_t new, const struct tmem_limit *limit);

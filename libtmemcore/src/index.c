@@ -112,17 +112,6 @@ static uint32_t *bucket(struct tmem_buckets *b, uint64_t hash)
 	return &b->head[hash & (b->size - 1)];
 }
 
-uint32_t *tmem_index_object_bucket(struct tmem_shard *shard, uint64_t hash)
-{
-	return bucket(&shard->objects, hash);
-}
-
-uint32_t *tmem_index_leaf_bucket(struct tmem_shard *shard, uint32_t object,
-				 uint32_t block)
-{
-	return bucket(&shard->leaves, leaf_hash(object, block));
-}
-
 static uint64_t object_rehash(struct tmem_index *index, uint32_t id,
 			      uint32_t **chain)
 {
@@ -227,7 +216,7 @@ uint32_t tmem_index_find_leaf(struct tmem_index *index,
 
 	if (!object)
 		return 0;
-	id = *tmem_index_leaf_bucket(shard, object, key->block);
+	id = *bucket(&shard->leaves, leaf_hash(object, key->block));
 	while (id) {
 		struct tmem_leaf *leaf = tmem_index_leaf(index, id);
 

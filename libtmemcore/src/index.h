@@ -117,9 +117,4 @@ void tmem_index_found_leaf(struct tmem_index *index, struct tmem_shard *shard,
 			   const struct tmem_key *key, struct tmem_queue *queue,
 			   uint32_t leaf, bool new_object);
 
-/** Bucket of an object (by key hash) or a leaf; for check. */
-uint32_t *tmem_index_object_bucket(struct tmem_shard *shard, uint64_t hash);
-uint32_t *tmem_index_leaf_bucket(struct tmem_shard *shard, uint32_t object,
-				 uint32_t block);
-
 #endif

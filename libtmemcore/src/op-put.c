@@ -24,7 +24,6 @@
 /* What is being put. */
 struct put {
 	struct tmem_block *b;
-	const uint8_t *pages;
 	enum tmem_codec codec;
 	uint32_t domain;
 	uint32_t content[TMEM_LEAF_PAGES]; /* prepared, ours; 0: refused */
@@ -42,7 +41,7 @@ static bool frozen(const struct tmem_block *b)
 
 /* How pages are to be held: the client's setting, else the pool's, else the
  * store's. */
-static void put_init(struct put *put, struct tmem_block *b, const void *pages)
+static void put_init(struct put *put, struct tmem_block *b)
 {
 	struct tmem_client_record *client = b->use->client->record;
 	unsigned dedup =
@@ -50,7 +49,6 @@ static void put_init(struct put *put, struct tmem_block *b, const void *pages)
 
 	memset(put, 0, sizeof(*put));
 	put->b = b;
-	put->pages = pages;
 	put->codec = (enum tmem_codec)atomic_load_explicit(
 		&client->codec, memory_order_relaxed);
 	if (put->codec == TMEM_CODEC_NONE)
@@ -311,7 +309,7 @@ static unsigned put_block(struct tmem_block *b, const uint8_t *pages,
 	unsigned refused = 0;
 	struct put put;
 
-	put_init(&put, b, pages);
+	put_init(&put, b);
 	put.replace = replace;
 	if (frozen(b)) {
 		put.why = TMEM_REFUSAL_FROZEN;
