@@ -422,7 +422,7 @@ int main(int argc, char **argv)
 				    options.pages);
 	if (!options.set)
 		return 1;
-	must(tmem_codecs_new(&codecs), "tmem_codecs_new");
+	must(tmem_codecs_new(UINT64_MAX, &codecs), "tmem_codecs_new");
 	describe(&options, codecs);
 	for (unsigned threads = 1; threads <= THREADS_MOST; threads++)
 		run_with(&options, codecs, threads);

@@ -165,7 +165,7 @@ static struct workspace *new_workspace(void)
 	return ws;
 }
 
-int tmem_codecs_new(struct tmem_codecs **out)
+int tmem_codecs_new(uint64_t most, struct tmem_codecs **out)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned count = cpus > 0 ? (unsigned)cpus + 1 : 2;
@@ -179,7 +179,10 @@ int tmem_codecs_new(struct tmem_codecs **out)
 	if (!codecs)
 		return -ENOMEM;
 	codecs->private = bytes;
-	while (codecs->count < count) {
+	while (codecs->count < count &&
+	       (codecs->count == 0 ||
+		codecs->private / codecs->count * (codecs->count + 1) <=
+			most)) {
 		struct workspace *ws = new_workspace();
 
 		if (!ws) {

@@ -19,7 +19,9 @@
 struct tmem_codecs; /* the workspaces of one store */
 
 /** Returns 0 or -ENOMEM. */
-int tmem_codecs_new(struct tmem_codecs **out);
+/** One workspace a processor and one more, but no more than fit in most bytes,
+ * and at least one. Returns 0 or -ENOMEM. */
+int tmem_codecs_new(uint64_t most, struct tmem_codecs **out);
 /** NULL is fine. Always returns NULL. */
 struct tmem_codecs *tmem_codecs_free(struct tmem_codecs *codecs);
 /** Private memory they hold, bytes: charged by their owner. */

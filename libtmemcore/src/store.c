@@ -13,6 +13,10 @@
 #include "reopen.h"
 #include "session.h"
 
+/* Part of the budget that workspaces of codecs may take: at 300 KB each, those
+ * of a large machine would fill a small store. */
+#define CODECS_PART 16
+
 #define BUDGET_DEFAULT (UINT64_C(256) << 20)
 
 void tmem_store_config_init(struct tmem_store_config *config)
@@ -81,7 +85,7 @@ static int open_modules(struct tmem_store *store,
 {
 	int r;
 
-	r = tmem_codecs_new(&store->codecs);
+	r = tmem_codecs_new(config->budget / CODECS_PART, &store->codecs);
 	if (r < 0)
 		return r;
 	tmem_budget_charge_private(&store->budget,

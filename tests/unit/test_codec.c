@@ -19,7 +19,7 @@ static struct tmem_codecs *codecs;
 
 static void setup(void)
 {
-	ck_assert_int_eq(tmem_codecs_new(&codecs), 0);
+	ck_assert_int_eq(tmem_codecs_new(UINT64_MAX, &codecs), 0);
 }
 
 static void teardown(void)
@@ -173,11 +173,29 @@ START_TEST(no_memory_is_said)
 
 	for (unsigned nth = 1; nth <= 3; nth++) {
 		tmem_fault_arm(TMEM_FAULT_MALLOC, nth, false);
-		ck_assert_int_eq(tmem_codecs_new(&other), -ENOMEM);
+		ck_assert_int_eq(tmem_codecs_new(UINT64_MAX, &other), -ENOMEM);
 		ck_assert_ptr_null(other);
 	}
 	ck_assert_uint_gt(tmem_codecs_private(codecs), 100000);
 	ck_assert_ptr_null(tmem_codecs_free(NULL));
+}
+END_TEST
+
+START_TEST(workspaces_stay_within_what_they_may_take)
+{
+	uint8_t page[TMEM_PAGE_SIZE] = {0}, out[TMEM_PAGE_SIZE];
+	struct tmem_codecs *one = NULL, *two = NULL;
+	uint64_t each;
+
+	ck_assert_int_eq(tmem_codecs_new(1, &one), 0);
+	each = tmem_codecs_private(one);
+	ck_assert_int_eq(tmem_codecs_new(2 * each, &two), 0);
+	ck_assert_uint_gt(tmem_codecs_private(two), each);
+	ck_assert_uint_le(tmem_codecs_private(two), 2 * each);
+	ck_assert_uint_gt(tmem_codec_compress(one, TMEM_CODEC_ZSTD, page, out),
+			  0);
+	ck_assert_ptr_null(tmem_codecs_free(one));
+	ck_assert_ptr_null(tmem_codecs_free(two));
 }
 END_TEST
 
@@ -244,6 +262,7 @@ int main(void)
 	tcase_add_test(tc, numbers_that_are_no_codec);
 	tcase_add_test(tc, fill_pages_are_told);
 	tcase_add_test(tc, no_memory_is_said);
+	tcase_add_test(tc, workspaces_stay_within_what_they_may_take);
 	tcase_add_test(tc, failing_codec_leaves_raw);
 	tcase_add_test(tc, threads_share_workspaces);
 	suite_add_tcase(suite, tc);

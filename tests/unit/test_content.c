@@ -23,7 +23,7 @@ static void setup(void)
 	test_pages_init();
 	tmem_budget_init(&budget, 64 << 20);
 	ck_assert_int_eq(tmem_arena_init(&arena, -1, 64 << 20, &budget), 0);
-	ck_assert_int_eq(tmem_codecs_new(&codecs), 0);
+	ck_assert_int_eq(tmem_codecs_new(UINT64_MAX, &codecs), 0);
 	ck_assert_int_eq(tmem_slabs_new(&arena, &slabs), 0);
 	ck_assert_int_eq(
 		tmem_contents_init(&contents, &arena, slabs, codecs, 0), 0);
