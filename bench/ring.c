@@ -107,7 +107,7 @@ static void measure(const struct measurement *m, struct way *way, uint64_t ns)
 		after = now_ns();
 		way->ns[way->samples++] = (uint32_t)(after - before);
 		way->total_ns += after - before;
-		while (now_ns() - after < m->pause_us * 1000u)
+		while (now_ns() - after < m->pause_us * UINT64_C(1000))
 			;
 	}
 }
@@ -121,7 +121,9 @@ static int compare(const void *a, const void *b)
 
 static double percentile_us(struct way *way, unsigned percent)
 {
-	return way->ns[way->samples * percent / 100] / 1e3;
+	size_t at = way->samples * percent / 100;
+
+	return way->ns[at] / 1e3;
 }
 
 static void report(const struct measurement *m, struct way *way)

@@ -107,7 +107,7 @@ int tmem_message_take_fd(struct tmem_message *message, unsigned i)
 int tmem_message_connect(const char *path, int timeout)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	struct timeval tv = {timeout / 1000, timeout % 1000 * 1000};
+	struct timeval tv = {timeout / 1000, timeout % 1000 * 1000L};
 	int sock, r;
 
 	if (strlen(path) >= sizeof(addr.sun_path))

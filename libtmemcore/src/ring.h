@@ -132,7 +132,7 @@ void tmem_ring_wake(_Atomic(uint32_t) *word, int count);
  * "Competitive randomized algorithms for nonuniform problems", 1994), and
  * neither side does it when it has lately been in vain.
  */
-#define TMEM_RING_SPIN_NS 50000u
+#define TMEM_RING_SPIN_NS UINT64_C(50000)
 
 /** Nanoseconds of a steady clock. */
 uint64_t tmem_ring_now(void);
