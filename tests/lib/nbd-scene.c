@@ -42,13 +42,13 @@ static void open_device(struct test_nbd_scene *scene)
 }
 
 void test_nbd_scene_init(struct test_nbd_scene *scene, uint64_t size,
-			 bool overflow)
+			 int overflow_fd)
 {
 	memset(scene, 0, sizeof(*scene));
 	scene->config.name = "disk";
 	scene->config.description = "a disk";
 	scene->config.size = size;
-	scene->config.overflow_fd = overflow ? test_nbd_file() : -1;
+	scene->config.overflow_fd = overflow_fd;
 	scene->pool = test_array_pool_new();
 	open_device(scene);
 }

@@ -23,16 +23,16 @@ struct test_nbd_scene {
 	struct nbd_io io;
 };
 
-/** A new device, with an overflow file (unlinked, on disk) if overflow. */
+/** A new device, with an overflow file (taken over) unless it is -1. */
 void test_nbd_scene_init(struct test_nbd_scene *scene, uint64_t size,
-			 bool overflow);
+			 int overflow_fd);
 void test_nbd_scene_deinit(struct test_nbd_scene *scene);
 
 /** Close the device and open it again on the same pool and file, as after a
  * crash. */
 void test_nbd_scene_reopen(struct test_nbd_scene *scene);
 
-/** An unlinked file of no bytes. Returns a descriptor. */
+/** An unlinked file of no bytes, on disk. Returns a descriptor. */
 int test_nbd_file(void);
 
 /** A page of the overflow file as it is there now. */

@@ -28,7 +28,7 @@ static struct words words;
 static void set_up(void)
 {
 	test_pages_init();
-	test_nbd_scene_init(&scene, SIZE, false);
+	test_nbd_scene_init(&scene, SIZE, -1);
 	words.length = 0;
 }
 

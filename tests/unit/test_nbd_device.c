@@ -23,13 +23,13 @@ static struct test_nbd_scene scene;
 static void set_up_plain(void)
 {
 	test_pages_init();
-	test_nbd_scene_init(&scene, SIZE, false);
+	test_nbd_scene_init(&scene, SIZE, -1);
 }
 
 static void set_up_overflow(void)
 {
 	test_pages_init();
-	test_nbd_scene_init(&scene, SIZE, true);
+	test_nbd_scene_init(&scene, SIZE, test_nbd_file());
 }
 
 static void tear_down(void)
