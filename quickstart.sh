@@ -181,6 +181,7 @@ serve() {
 		exec setsid "$@" </dev/null >"$run/$name.log" 2>&1
 	) &
 	disown "$!"
+	wait_for 10 test -s "$run/$name.pid"
 }
 
 # Wait for a server to be ready: COMMAND succeeds.

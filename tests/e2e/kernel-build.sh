@@ -32,7 +32,7 @@ build_kernel >"$tmp/lower.log" 2>&1 || fail "no kernel can be built here at all"
 mv "$tmp/kernel/out" "$tmp/out-lower"
 
 start_tmemd --budget 512M
-mount_tmemfs "$tmp/kernel" "$tmp/kernel"
+mount_tmemfs "$tmp/kernel" "$tmp/kernel" -o "tmemd=$tmemd_socket"
 build_kernel >"$tmp/mounted.log" 2>&1 || fail "the build in the mount failed"
 diff -r --no-dereference "$tmp/out-lower" "$tmp/kernel/out" >"$tmp/diff" ||
 	fail "the builds differ: $(head -n 10 "$tmp/diff")"

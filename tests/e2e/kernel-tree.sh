@@ -23,7 +23,7 @@ sum_tree "$tree" >"$tmp/lower.sums"
 bytes=$(find "$tree" -type f -printf '%s\n' | awk '{ n += $1 } END { print n }')
 
 start_tmemd --budget 1G
-mount_tmemfs "$tree" "$tmp/mount"
+mount_tmemfs "$tree" "$tmp/mount" -o "tmemd=$tmemd_socket"
 read_all "cold"
 store_settled
 drop_caches
@@ -38,7 +38,7 @@ unmount "$tmp/mount"
 end_server "$tmemd_pid"
 
 start_tmemd --budget $((bytes / 10))
-mount_tmemfs "$tree" "$tmp/mount"
+mount_tmemfs "$tree" "$tmp/mount" -o "tmemd=$tmemd_socket"
 read_all "cold, under a tenth of its size"
 drop_caches
 read_all "warm, under a tenth of its size"
@@ -55,7 +55,7 @@ part=drivers/usb
 rounds=${TMEM_TEST_FULL:+5000}
 rounds=${rounds:-300}
 copy_tree "$tree/$part" "$tmp/work/tree"
-mount_tmemfs "$tmp/work/tree" "$tmp/mount"
+mount_tmemfs "$tmp/work/tree" "$tmp/mount" -o "tmemd=$tmemd_socket"
 
 # Change a file in one of the ways that programs have.
 change() {

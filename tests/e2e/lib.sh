@@ -18,7 +18,7 @@ e2e_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 : "${TMEM_BUILD:?is not set: run the tests by "meson test -C BUILD", or set it to the build directory}"
 TMEM_BUILD=$(cd "$TMEM_BUILD" && pwd)
-export PATH="$TMEM_BUILD/tmemd:$TMEM_BUILD/tmem-nbd:$TMEM_BUILD/tmemfs:$TMEM_BUILD/tmem-admin:$TMEM_BUILD/tests/lib:$PATH:/usr/sbin:/sbin"
+export PATH="$TMEM_BUILD/tmemd:$TMEM_BUILD/tmem-nbd:$TMEM_BUILD/tmemfs:$TMEM_BUILD/tmem-admin:$TMEM_BUILD/tests/e2e:$PATH:/usr/sbin:/sbin"
 export LC_ALL=C TZ=UTC
 # A sanitizer's finding must fail the test, not be a line in some log.
 export ASAN_OPTIONS="abort_on_error=1:${ASAN_OPTIONS:-}"

@@ -47,10 +47,11 @@ memcg_run "$program" swapper --mib "$mib" --passes "$passes" --hold \
 	<&"$go" >"$tmp/swapper.log" 2>&1 &
 pid=$!
 filled() {
-	(($(grep -c '^fill' "$tmp/swapper.log") >= pass))
+	(($(grep -c '^fill' "$tmp/swapper.log") >= pass)) || gone "$pid"
 }
 for ((pass = 1; pass <= passes; pass++)); do
-	wait_for 600 filled || fail "the program did not fill its memory"
+	wait_for 600 filled && alive "$pid" ||
+		fail "the program did not fill its memory: $(<"$tmp/swapper.log")"
 	swapped=$(memcg_swapped "$program")
 	((swapped > (mib - 64) << 20)) ||
 		fail "only $swapped bytes of the program are in swap"

@@ -19,7 +19,7 @@ done
 start_tmemd --budget 1G
 empty=$(stat_of .host.used)
 for copy in one two; do
-	mount_tmemfs "$tmp/$copy" "$tmp/mount-$copy"
+	mount_tmemfs "$tmp/$copy" "$tmp/mount-$copy" -o "tmemd=$tmemd_socket"
 	sum_tree "$tmp/mount-$copy" >"$tmp/sums-$copy"
 	store_settled
 	declare "used_$copy=$(stat_of .host.used)"
