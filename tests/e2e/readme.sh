@@ -33,7 +33,7 @@ done
 # their own, by which their servers are found later. A device that is still in
 # swap at the end, since an example failed, is taken out while it is served.
 cat >"$tmp/script" <<SCRIPT
-readlink /proc/self/ns/mnt >$tmp/namespace
+stat -L -c %i /proc/self/ns/mnt >$tmp/namespace
 set -eux
 sudo() { command "\$@"; }
 mount --bind $tmp/root/srv /srv
@@ -44,7 +44,7 @@ swap_gone() {
 	swapoff "\$device"
 	losetup --detach "\$device"
 }
-trap '[ -z "\${device:-}" ] || swap_gone 2>/dev/null' EXIT
+trap '[ -z "\${device:-}" ] || swap_gone 2>/dev/null || :' EXIT
 . $tmp/examples
 SCRIPT
 
@@ -53,7 +53,7 @@ stop_servers() {
 	local pid
 	while IFS=/ read -r _ _ pid _; do
 		stop_process "$pid"
-	done < <(find /proc/[0-9]*/ns/mnt -lname "$(<"$tmp/namespace")" 2>/dev/null)
+	done < <(find -L /proc/[0-9]*/ns/mnt -inum "$(<"$tmp/namespace")" 2>/dev/null)
 }
 cleanup_fn stop_servers
 unshare --mount --propagation private bash "$tmp/script" \
