@@ -53,11 +53,11 @@ static void file(const char *name, const char *text)
 
 START_TEST(no_cgroups_no_limit)
 {
-	ck_assert_uint_eq(tmemd_memlimit_cgroup(root), TMEMD_MEMLIMIT_NONE);
+	ck_assert_uint_eq(tmem_memlimit_cgroup(root), TMEM_MEMLIMIT_NONE);
 	file("/proc/self/cgroup", "0::/a\n");
-	ck_assert_uint_eq(tmemd_memlimit_cgroup(root), TMEMD_MEMLIMIT_NONE);
+	ck_assert_uint_eq(tmem_memlimit_cgroup(root), TMEM_MEMLIMIT_NONE);
 	file("/proc/self/mountinfo", "1 1 0:1 / / rw - ext4 /dev/sda rw\n");
-	ck_assert_uint_eq(tmemd_memlimit_cgroup(root), TMEMD_MEMLIMIT_NONE);
+	ck_assert_uint_eq(tmem_memlimit_cgroup(root), TMEM_MEMLIMIT_NONE);
 }
 END_TEST
 
@@ -67,7 +67,7 @@ START_TEST(v1_limit_of_the_own_cgroup)
 	file("/proc/self/cgroup", "5:cpu,cpuacct:/x\n4:memory:/vm/web\n0::/\n");
 	file("/sys/fs/cgroup/memory/vm/web/memory.limit_in_bytes",
 	     "104857600\n");
-	ck_assert_uint_eq(tmemd_memlimit_cgroup(root), 104857600);
+	ck_assert_uint_eq(tmem_memlimit_cgroup(root), 104857600);
 }
 END_TEST
 
@@ -78,7 +78,7 @@ START_TEST(v1_limit_above)
 	file("/sys/fs/cgroup/memory/vm/web/memory.limit_in_bytes",
 	     "9223372036854771712\n");
 	file("/sys/fs/cgroup/memory/vm/memory.limit_in_bytes", "52428800\n");
-	ck_assert_uint_eq(tmemd_memlimit_cgroup(root), 52428800);
+	ck_assert_uint_eq(tmem_memlimit_cgroup(root), 52428800);
 }
 END_TEST
 
@@ -92,7 +92,7 @@ START_TEST(v1_limit_above_a_container)
 	file("/sys/fs/cgroup/memory/memory.limit_in_bytes", "209715200\n");
 	file("/sys/fs/cgroup/memory/memory.stat",
 	     "cache 1\nrss 2\nhierarchical_memory_limit 73400320\nhierarchical_memsw_limit 1\n");
-	ck_assert_uint_eq(tmemd_memlimit_cgroup(root), 73400320);
+	ck_assert_uint_eq(tmem_memlimit_cgroup(root), 73400320);
 }
 END_TEST
 
@@ -105,9 +105,9 @@ START_TEST(v2_lowest_of_max_and_high_on_the_way_up)
 	file("/sys/fs/cgroup/a/b/memory.max", "700000000\n");
 	file("/sys/fs/cgroup/a/b/memory.high", "max\n");
 	file("/sys/fs/cgroup/a/memory.max", "900000000\n");
-	ck_assert_uint_eq(tmemd_memlimit_cgroup(root), 700000000);
+	ck_assert_uint_eq(tmem_memlimit_cgroup(root), 700000000);
 	file("/sys/fs/cgroup/a/b/c/memory.high", "600000000\n");
-	ck_assert_uint_eq(tmemd_memlimit_cgroup(root), 600000000);
+	ck_assert_uint_eq(tmem_memlimit_cgroup(root), 600000000);
 }
 END_TEST
 
@@ -116,7 +116,7 @@ START_TEST(v2_within_a_namespace)
 	file("/proc/self/mountinfo", MOUNTS_V2);
 	file("/proc/self/cgroup", "0::/../../outside\n");
 	file("/sys/fs/cgroup/memory.max", "123456789\n");
-	ck_assert_uint_eq(tmemd_memlimit_cgroup(root), 123456789);
+	ck_assert_uint_eq(tmem_memlimit_cgroup(root), 123456789);
 }
 END_TEST
 
@@ -126,7 +126,7 @@ START_TEST(v2_beside_v1)
 	     "26 30 0:22 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
 	file("/proc/self/cgroup", "4:memory:/a\n0::/a\n");
 	file("/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "64000000\n");
-	ck_assert_uint_eq(tmemd_memlimit_cgroup(root), 64000000);
+	ck_assert_uint_eq(tmem_memlimit_cgroup(root), 64000000);
 }
 END_TEST
 
@@ -136,7 +136,7 @@ START_TEST(mount_point_with_a_space)
 	     "26 30 0:22 / /my\\040cgroup rw - cgroup2 cgroup2 rw\n");
 	file("/proc/self/cgroup", "0::/a\n");
 	file("/my cgroup/a/memory.max", "4096000\n");
-	ck_assert_uint_eq(tmemd_memlimit_cgroup(root), 4096000);
+	ck_assert_uint_eq(tmem_memlimit_cgroup(root), 4096000);
 }
 END_TEST
 
@@ -146,17 +146,17 @@ START_TEST(garbage_is_no_limit)
 	file("/proc/self/cgroup", ":\n\nmemory\n0::/a\n");
 	file("/sys/fs/cgroup/a/memory.max", "many\n");
 	file("/sys/fs/cgroup/memory.max", "");
-	ck_assert_uint_eq(tmemd_memlimit_cgroup(root), TMEMD_MEMLIMIT_NONE);
+	ck_assert_uint_eq(tmem_memlimit_cgroup(root), TMEM_MEMLIMIT_NONE);
 }
 END_TEST
 
 START_TEST(room_is_left_below_a_limit)
 {
-	ck_assert_uint_eq(tmemd_memlimit_room(TMEMD_MEMLIMIT_NONE),
-			  TMEMD_MEMLIMIT_NONE);
-	ck_assert_uint_eq(tmemd_memlimit_room(64 << 20), 32 << 20);
-	ck_assert_uint_eq(tmemd_memlimit_room(8ull << 30), 7ull << 30);
-	ck_assert_uint_eq(tmemd_memlimit_room(1 << 20), 0);
+	ck_assert_uint_eq(tmem_memlimit_room(TMEM_MEMLIMIT_NONE),
+			  TMEM_MEMLIMIT_NONE);
+	ck_assert_uint_eq(tmem_memlimit_room(64 << 20), 32 << 20);
+	ck_assert_uint_eq(tmem_memlimit_room(8ull << 30), 7ull << 30);
+	ck_assert_uint_eq(tmem_memlimit_room(1 << 20), 0);
 }
 END_TEST
 
@@ -164,13 +164,13 @@ START_TEST(available_memory_is_read)
 {
 	uint64_t bytes = 7;
 
-	ck_assert_int_eq(tmemd_memlimit_available(root, &bytes), -ENOENT);
+	ck_assert_int_eq(tmem_memlimit_available(root, &bytes), -ENOENT);
 	file("/proc/meminfo", "MemTotal: 9 kB\n");
-	ck_assert_int_eq(tmemd_memlimit_available(root, &bytes), -ENODATA);
+	ck_assert_int_eq(tmem_memlimit_available(root, &bytes), -ENODATA);
 	ck_assert_uint_eq(bytes, 7);
 	file("/proc/meminfo",
 	     "MemTotal:  900 kB\nMemAvailable:    400 kB\nBuffers: 1 kB\n");
-	ck_assert_int_eq(tmemd_memlimit_available(root, &bytes), 0);
+	ck_assert_int_eq(tmem_memlimit_available(root, &bytes), 0);
 	ck_assert_uint_eq(bytes, 400 * 1024);
 }
 END_TEST

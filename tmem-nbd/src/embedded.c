@@ -10,7 +10,20 @@
 #include <unistd.h>
 #include "export.h"
 #include "log.h"
+#include "memlimit.h"
 #include "protect.h"
+
+/** The budget asked for, or a quarter of the memory that is available, and no
+ * more than the memory cgroup leaves. */
+static uint64_t budget_of(const struct nbd_options *options)
+{
+	uint64_t budget = options->budget, room;
+
+	if (!budget && !tmem_memlimit_available("", &budget))
+		budget /= 4;
+	room = tmem_memlimit_room(tmem_memlimit_cgroup(""));
+	return budget < room ? budget : room;
+}
 
 static int open_store(const struct nbd_options *options,
 		      struct tmem_store **out)
@@ -19,8 +32,7 @@ static int open_store(const struct nbd_options *options,
 	int r;
 
 	tmem_store_config_init(&config);
-	if (options->budget)
-		config.budget = options->budget;
+	config.budget = budget_of(options);
 	if (options->arena) {
 		config.arena_fd = open(options->arena,
 				       O_RDWR | O_CREAT | O_CLOEXEC, 0600);

@@ -374,7 +374,7 @@ uint64_t tmemd_config_budget(const struct tmemd_config *config, uint64_t held)
 {
 	uint64_t bytes = config->budget.bytes, available;
 
-	if (bytes == 0 && tmemd_memlimit_available("", &available) == 0)
+	if (bytes == 0 && tmem_memlimit_available("", &available) == 0)
 		bytes = (available + held) / 100 * config->budget.percent;
 	bytes = MAX(bytes, (uint64_t)TMEM_BUDGET_MIN);
 	return config->capacity > 0 ? MIN(bytes, config->capacity) : bytes;

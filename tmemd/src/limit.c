@@ -25,8 +25,8 @@ void tmemd_limit_deinit(struct tmemd_limit *limit)
 
 int tmemd_limit_clamp(uint64_t wanted, uint64_t *budget, char *error)
 {
-	uint64_t limit = tmemd_memlimit_cgroup("");
-	uint64_t room = tmemd_memlimit_room(limit);
+	uint64_t limit = tmem_memlimit_cgroup("");
+	uint64_t room = tmem_memlimit_room(limit);
 	char text[TMEM_SIZE_TEXT];
 
 	if (room < TMEM_BUDGET_MIN)

@@ -79,9 +79,9 @@ static uint64_t budget_of(const struct fs_options *opt)
 {
 	uint64_t budget = opt->budget, room;
 
-	if (!budget && tmemd_memlimit_available("", &budget) == 0)
+	if (!budget && tmem_memlimit_available("", &budget) == 0)
 		budget /= 4;
-	room = tmemd_memlimit_room(tmemd_memlimit_cgroup(""));
+	room = tmem_memlimit_room(tmem_memlimit_cgroup(""));
 	if (budget > room)
 		budget = room;
 	return budget < TMEM_BUDGET_MIN ? TMEM_BUDGET_MIN : budget;

@@ -8,26 +8,26 @@
  *
  * Threading: any thread; nothing is kept.
  */
-#ifndef TMEMD_MEMLIMIT_H
-#define TMEMD_MEMLIMIT_H
+#ifndef TMEM_MEMLIMIT_H
+#define TMEM_MEMLIMIT_H
 
 #include <stdint.h>
 
 /** No limit. */
-#define TMEMD_MEMLIMIT_NONE UINT64_MAX
+#define TMEM_MEMLIMIT_NONE UINT64_MAX
 
 /** MemAvailable in bytes. Returns 0 or -errno. */
-int tmemd_memlimit_available(const char *root, uint64_t *bytes);
+int tmem_memlimit_available(const char *root, uint64_t *bytes);
 
 /**
  * Lowest limit, bytes, of this process's memory cgroup and of those above it,
  * in cgroup v1 or v2 (whichever has the memory controller; both are read).
  * What cannot be read counts as no limit.
  */
-uint64_t tmemd_memlimit_cgroup(const char *root);
+uint64_t tmem_memlimit_cgroup(const char *root);
 
 /** The most a store may use under a cgroup limit: room is left for what is
  * not the store's (rings, stacks, requests under way). */
-uint64_t tmemd_memlimit_room(uint64_t limit);
+uint64_t tmem_memlimit_room(uint64_t limit);
 
 #endif

@@ -35,7 +35,7 @@ static FILE *memlimit_open(const char *root, const char *path)
 	return fopen(full, "re");
 }
 
-int tmemd_memlimit_available(const char *root, uint64_t *bytes)
+int tmem_memlimit_available(const char *root, uint64_t *bytes)
 {
 	FILE *file = memlimit_open(root, "/proc/meminfo");
 	char line[256];
@@ -150,7 +150,7 @@ static uint64_t memlimit_read(const char *root, const char *directory,
 			      const char *name)
 {
 	char path[PATH_MAX], line[64];
-	uint64_t value = TMEMD_MEMLIMIT_NONE;
+	uint64_t value = TMEM_MEMLIMIT_NONE;
 	FILE *file;
 
 	if (snprintf(path, sizeof(path), "%s/%s", directory, name) >= PATH_MAX)
@@ -160,7 +160,7 @@ static uint64_t memlimit_read(const char *root, const char *directory,
 		return value;
 	if (fgets(line, sizeof(line), file) != NULL &&
 	    sscanf(line, "%" SCNu64, &value) != 1)
-		value = TMEMD_MEMLIMIT_NONE;
+		value = TMEM_MEMLIMIT_NONE;
 	fclose(file);
 	return value;
 }
@@ -170,7 +170,7 @@ static uint64_t memlimit_read(const char *root, const char *directory,
 static uint64_t memlimit_hierarchical(const char *root, const char *directory)
 {
 	char path[PATH_MAX], line[128];
-	uint64_t value = TMEMD_MEMLIMIT_NONE;
+	uint64_t value = TMEM_MEMLIMIT_NONE;
 	FILE *file;
 
 	if (snprintf(path, sizeof(path), "%s/memory.stat", directory) >=
@@ -204,7 +204,7 @@ static uint64_t memlimit_walk(const char *root, enum cgroup_version version)
 {
 	char own[PATH_MAX], part[PATH_MAX], point[PATH_MAX];
 	char directory[2 * PATH_MAX];
-	uint64_t limit = TMEMD_MEMLIMIT_NONE;
+	uint64_t limit = TMEM_MEMLIMIT_NONE;
 	size_t length, floor;
 	const char *below = "";
 
@@ -226,17 +226,17 @@ static uint64_t memlimit_walk(const char *root, enum cgroup_version version)
 	return MIN(limit, memlimit_at(root, version, point));
 }
 
-uint64_t tmemd_memlimit_cgroup(const char *root)
+uint64_t tmem_memlimit_cgroup(const char *root)
 {
 	return MIN(memlimit_walk(root, CGROUP_V1),
 		   memlimit_walk(root, CGROUP_V2));
 }
 
-uint64_t tmemd_memlimit_room(uint64_t limit)
+uint64_t tmem_memlimit_room(uint64_t limit)
 {
 	uint64_t reserve = MAX(limit / 8, 32 * MIB);
 
-	if (limit == TMEMD_MEMLIMIT_NONE)
+	if (limit == TMEM_MEMLIMIT_NONE)
 		return limit;
 	return limit > reserve ? limit - reserve : 0;
 }
