@@ -204,11 +204,11 @@ static void check_page(uint32_t page)
 		connect_again();
 	}
 	make_page(want, page, p->version);
-	if (memcmp(bytes, want, sizeof(want)) && p->in_doubt) {
+	if (memcmp(bytes, want, sizeof(want)) != 0 && p->in_doubt) {
 		p->version = p->unsure;
 		make_page(want, page, p->version);
 	}
-	if (memcmp(bytes, want, sizeof(want)))
+	if (memcmp(bytes, want, sizeof(want)) != 0)
 		fail("an acknowledged page is not there", page);
 	p->in_doubt = false;
 }

@@ -429,7 +429,7 @@ START_TEST(options_are_answered)
 	static const uint8_t all_contexts[] = {0, 0, 0, 0, 0, 0, 0, 0};
 	static const uint8_t infos[] = {0, 0, 0, 0, 0, 4, 0,
 					0, 0, 1, 0, 2, 0, 3};
-	uint8_t data[4096];
+	uint8_t data[4096] = {0};
 	uint32_t length;
 
 	test_nbd_server_start(&server, &scene, 0);

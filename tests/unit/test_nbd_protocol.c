@@ -77,11 +77,11 @@ END_TEST
 
 /** A request, the session it is made in, and what is to be said. */
 static const struct judged {
-	uint16_t type, flags;
+	uint32_t type, flags;
 	uint64_t offset;
 	uint32_t length;
-	bool read_only, structured, status;
 	enum nbd_error verdict;
+	bool read_only, structured, status;
 } judged[] = {
 	{NBD_CMD_READ, 0, 0, 1, .verdict = NBD_SUCCESS},
 	{NBD_CMD_READ, 0, GIB - 1, 1, .verdict = NBD_SUCCESS},
@@ -143,8 +143,8 @@ static const struct judged {
 START_TEST(requests_are_judged)
 {
 	const struct judged *j = &judged[_i];
-	const struct nbd_request request = {.type = j->type,
-					    .flags = j->flags,
+	const struct nbd_request request = {.type = (uint16_t)j->type,
+					    .flags = (uint16_t)j->flags,
 					    .offset = j->offset,
 					    .length = j->length};
 	const struct nbd_session session = {.size = GIB,

@@ -134,7 +134,7 @@ int nbd_embedded_run(struct nbd_server *server)
 {
 	bool keep = server->options->arena;
 	struct tmem_nbd_export *nbd;
-	struct tmem_store *store;
+	struct tmem_store *store = NULL;
 	int r;
 
 	/* The device may be swap, and then we must not wait for ourselves. */

@@ -278,7 +278,7 @@ static int greet(struct nbd_connection *c, bool *no_zeroes)
 	r = nbd_stream_put(&c->stream, NBD_GREETING_SIZE);
 	if (!r)
 		r = nbd_stream_need(&c->stream, sizeof(flags), &at);
-	if (r < 0)
+	if (r)
 		return r;
 	flags = nbd_get32(at);
 	nbd_stream_take(&c->stream, sizeof(flags));

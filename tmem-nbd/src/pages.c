@@ -97,12 +97,13 @@ static unsigned add_segment(struct nbd_io *io, unsigned segments,
 	return segments + 1;
 }
 
-static int read_overflow(struct nbd_device *device, struct nbd_io *io,
-			 unsigned segments, uint64_t first, uint8_t *to,
-			 uint64_t *bad)
+/** Read segments and copy them to where they belong. Returns the first page
+ * that could not be read, or UINT64_MAX. */
+static uint64_t read_overflow(struct nbd_device *device, struct nbd_io *io,
+			      unsigned segments, uint64_t first, uint8_t *to)
 {
+	uint64_t failed = UINT64_MAX;
 	const struct nbd_segment *segment;
-	int r = 0;
 
 	nbd_overflow_read(&device->overflow, &io->overflow, io->segments,
 			  segments);
@@ -122,11 +123,10 @@ static int read_overflow(struct nbd_device *device, struct nbd_io *io,
 			"reading %u pages at page %llu of the overflow file failed: %s",
 			segment->count, (unsigned long long)segment->page,
 			strerror(-segment->error));
-		if (!r)
-			*bad = segment->page;
-		r = -EIO;
+		if (failed == UINT64_MAX)
+			failed = segment->page;
 	}
-	return r;
+	return failed;
 }
 
 /** The pool should hold page and does not. Returns whether that is a loss. */
@@ -174,7 +174,7 @@ int nbd_pages_read(struct nbd_device *device, struct nbd_io *io, uint64_t first,
 		}
 	}
 	if (segments)
-		r = read_overflow(device, io, segments, first, to, &failed);
+		failed = read_overflow(device, io, segments, first, to);
 	if (lost == UINT64_MAX && failed == UINT64_MAX)
 		return 0;
 	*bad = lost < failed ? lost : failed;
