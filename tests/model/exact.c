@@ -34,6 +34,15 @@ void exact_put_ends(struct model *model, struct exact_page *page, int outcome)
 	page->intent = EXACT_NO_INTENT;
 }
 
+void exact_replace_ends(struct model *model, struct exact_page *page,
+			int outcome)
+{
+	if (outcome == TMEM_REFUSED)
+		page->intent = EXACT_NO_INTENT;
+	else
+		exact_put_ends(model, page, outcome);
+}
+
 void exact_flush_starts(struct exact_page *page)
 {
 	page->intent = EXACT_GONE;

@@ -114,6 +114,9 @@ void exact_got(struct model *model, enum model_kind kind,
 	       struct exact_page *page, int outcome, const void *bytes);
 void exact_put_starts(struct exact_page *page, uint64_t seed);
 void exact_put_ends(struct model *model, struct exact_page *page, int outcome);
+/** The same of a replacement, which leaves the old page when refused. */
+void exact_replace_ends(struct model *model, struct exact_page *page,
+			int outcome);
 void exact_flush_starts(struct exact_page *page);
 /** A flush ended. Returns how many pages it may have found, in *least and
  * *most (added up). */

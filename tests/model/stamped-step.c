@@ -96,7 +96,7 @@ static void put_run(struct worker *worker)
 static void get_run(struct worker *worker)
 {
 	struct target t = choose(worker, RUN_MOST);
-	struct stamped_get get[RUN_MOST] = { 0 };
+	struct stamped_get get[RUN_MOST] = {0};
 	uint8_t outcome[RUN_MOST];
 
 	for (unsigned i = 0; i < t.count; i++)

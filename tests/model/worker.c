@@ -94,6 +94,8 @@ static void put_run(struct worker *worker)
 {
 	struct model *model = worker->workload->world->model;
 	struct target t = choose(worker, 40);
+	bool replace = t.kind == MODEL_PERSISTENT &&
+		       test_random_below(&worker->random, 2);
 	uint8_t outcome[TMEM_RUN_MAX];
 	unsigned stored = 0;
 	int r;
@@ -105,10 +107,11 @@ static void put_run(struct worker *worker)
 		exact_put_starts(&t.page[i], seed);
 	}
 	memset(outcome, 0xff, sizeof(outcome));
-	r = tmem_put_run(t.pool, &t.oid, t.index, t.count, worker->bytes,
-			 outcome);
+	r = (replace ? tmem_replace_run : tmem_put_run)(
+		t.pool, &t.oid, t.index, t.count, worker->bytes, outcome);
 	for (unsigned i = 0; i < t.count; i++) {
-		exact_put_ends(model, &t.page[i], outcome[i]);
+		(replace ? exact_replace_ends
+			 : exact_put_ends)(model, &t.page[i], outcome[i]);
 		stored += outcome[i] == TMEM_OK;
 	}
 	if (r != (int)stored)

@@ -268,6 +268,74 @@ START_TEST(store_frozen)
 }
 END_TEST
 
+/* tmem_replace_run(): what is refused stays as it was. */
+static void expect_kept(struct scene *scene)
+{
+	const struct tmem_oid oid = {{1, 2, 3}};
+	uint8_t *bytes = malloc((size_t)PAGES * TMEM_PAGE_SIZE);
+	uint8_t outcome[PAGES];
+	unsigned refused = 0;
+
+	for (uint32_t n = 0; n < PAGES; n++)
+		test_page_of(bytes + (size_t)n * TMEM_PAGE_SIZE,
+			     TEST_PAGE_RANDOM, NEW + n);
+	ck_assert_int_ge(
+		tmem_replace_run(scene->pool, &oid, 0, PAGES, bytes, outcome),
+		0);
+	for (uint32_t n = 0; n < PAGES; n++) {
+		refused += outcome[n] == TMEM_REFUSED;
+		ck_assert_uint_eq(scene_get(scene->pool, n),
+				  outcome[n] == TMEM_OK ? NEW + n : OLD + n);
+	}
+	ck_assert_uint_gt(refused, 0);
+	free(bytes);
+}
+
+START_TEST(refused_replacement_keeps_the_old_page)
+{
+	struct tmem_client_settings cap = {.set = TMEM_SET_CAP,
+					   .cap = 200 << 10};
+	struct scene scene;
+
+	set_up(&scene, 64 * MIB, -1, 2);
+	put_old(&scene, PAGES);
+	switch (_i) {
+	case 0:
+		tmem_store_set_frozen(scene.store, true);
+		break;
+	case 1:
+		tmem_fault_arm(TMEM_FAULT_SLAB, 1, true);
+		break;
+	case 2:
+		tmem_fault_arm(TMEM_FAULT_TABLE, 5, true);
+		break;
+	default:
+		ck_assert_int_eq(tmem_store_client_set(
+					 scene.store,
+					 scene_client_id(scene.store, "client"),
+					 &cap),
+				 0);
+	}
+	expect_kept(&scene);
+	tmem_fault_arm(TMEM_FAULT_SLAB, 0, false);
+	tmem_fault_arm(TMEM_FAULT_TABLE, 0, false);
+	tear_down(&scene);
+}
+END_TEST
+
+START_TEST(replacement_is_for_private_persistent_pools)
+{
+	const struct tmem_oid oid = {{1, 2, 3}};
+	uint8_t bytes[TMEM_PAGE_SIZE] = {1};
+	struct scene scene;
+
+	set_up(&scene, 64 * MIB, -1, _i);
+	ck_assert_int_eq(tmem_replace_run(scene.pool, &oid, 0, 1, bytes, NULL),
+			 _i == 2 ? 1 : -EOPNOTSUPP);
+	tear_down(&scene);
+}
+END_TEST
+
 /* Fill the store with persistent pages of another client. */
 static struct tmem_pool *fill(struct scene *scene, struct tmem_client **other)
 {
@@ -342,6 +410,10 @@ int main(void)
 	tcase_add_loop_test(tests, maxmem_reached, 0, 2 * KINDS);
 	tcase_add_loop_test(tests, client_frozen, 0, 2 * KINDS);
 	tcase_add_loop_test(tests, store_frozen, 0, 2 * KINDS);
+	tcase_add_loop_test(tests, refused_replacement_keeps_the_old_page, 0,
+			    4);
+	tcase_add_loop_test(tests, replacement_is_for_private_persistent_pools,
+			    0, KINDS);
 	tcase_add_loop_test(tests, budget_full, 0, 2 * KINDS);
 	tcase_add_loop_test(tests, tmpfs_full, 0, 2 * KINDS);
 	srunner_run_all(runner, CK_NORMAL);
