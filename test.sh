@@ -146,8 +146,9 @@ part_lint() {
 	local -a scripts pages
 	mapfile -t scripts < <(find "$top" -path "$top/build*" -prune -o \
 		-name '*.sh' -print -o -path "$top/.ci/run" -print)
-	check "lint: shellcheck" shellcheck -s bash "${scripts[@]}"
-	mapfile -t pages < <(find "$top" -path '*/man/*.[1-9]')
+	check "lint: shellcheck" shellcheck -S warning -s bash "${scripts[@]}"
+	mapfile -t pages < <(find "$top" -path "$top/build*" -prune -o \
+		-path '*/man/*.[1-9]' -print)
 	local page
 	for page in "${pages[@]}"; do
 		check "lint: ${page#"$top"/}" man_page_is_clean "$page"

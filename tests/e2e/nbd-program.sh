@@ -95,6 +95,7 @@ for i in 1 2; do
 	qemu-io -r -f raw "$nbd_uri" <"$tmp/hold.$i" >"$tmp/held.$i" 2>&1 &
 	client[i]=$!
 	cleanup_fn stop_process "${client[i]}"
+	# shellcheck disable=SC1083,SC2093 # a variable that gets a descriptor
 	exec {hold[i]}>"$tmp/hold.$i"
 	echo "read -P 0 0 4k" >&"${hold[i]}"
 	wait_for 10 grep -q "read 4096/4096" "$tmp/held.$i" ||
@@ -104,6 +105,7 @@ done
 stop_process "${client[1]}"
 wait_for 10 nbdinfo --size "$nbd_uri" || fail "nobody else is served any more"
 stop_process "${client[2]}"
+# shellcheck disable=SC1083,SC2093 # likewise
 exec {hold[1]}>&- {hold[2]}>&-
 end_server "$nbd_pid"
 
