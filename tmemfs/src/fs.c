@@ -86,6 +86,7 @@ static void abort_connection(const struct fs *fs)
 /* Nothing is served any more: end what waits for the mount, and unmount. */
 static void end_session(struct fs *fs)
 {
+	fs_locks_deinit(&fs->locks);
 	while (!fs_notify_end(&fs->notify, 1))
 		abort_connection(fs);
 	fuse_session_unmount(fs->session);
@@ -108,6 +109,8 @@ static int mount_session(struct fs *fs)
 {
 	int rc = fs_notify_init(&fs->notify, fs->session, &fs->nodes);
 
+	if (rc == 0)
+		rc = fs_locks_init(&fs->locks);
 	if (rc)
 		return rc;
 	if (fuse_session_mount(fs->session, fs->opt.mountpoint))

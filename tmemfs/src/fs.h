@@ -15,6 +15,7 @@
 
 #include "backing.h"
 #include "cache.h"
+#include "locks.h"
 #include "lower.h"
 #include "node.h"
 #include "notify.h"
@@ -27,6 +28,7 @@ struct fs {
 	struct fs_backing backing;
 	struct fs_cache cache;
 	struct fs_notify notify;
+	struct fs_locks locks;
 	struct fuse_session *session;
 	dev_t dev;	/* the mount's, or 0 */
 	bool as_caller; /* create with the caller's ids: root only */

@@ -19,6 +19,7 @@
 #include "lower.h"
 
 struct fs_cache_file;
+struct fs_lock_owner;
 
 struct fs_node {
 	struct fs_node *next; /* in the hash's chain */
@@ -40,7 +41,8 @@ struct fs_node {
 	_Atomic(struct fs_cache_file *) cache;
 	/* Removed through the mount: opening it again is no error. */
 	_Atomic(bool) removed;
-	struct fs_identity id; /* last: its handle is cut to size */
+	struct fs_lock_owner *lock_owners; /* under fs_locks.lock */
+	struct fs_identity id;		   /* last: its handle is cut to size */
 };
 
 struct fs_nodes {

@@ -80,6 +80,7 @@ void fs_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct fs_file *file = fs_file_of(fi);
 	int fd;
 
+	fs_locks_flush(&fs_of(req)->locks, file->node, fi->lock_owner);
 	if (!file->wrote) {
 		fs_reply(req, 0);
 		return;

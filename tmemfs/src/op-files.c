@@ -209,6 +209,7 @@ void fs_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 
 void fs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	fs_locks_release(&fs_of(req)->locks, fs_file_of(fi));
 	file_free(fs_file_of(fi));
 	fs_reply(req, 0);
 }
