@@ -28,7 +28,11 @@ static int make(const struct fs_creation *what)
 {
 	int rc;
 
-	if (S_ISREG(what->mode) && what->open)
+	if (!what->name)
+		rc = openat(what->parent_fd, ".",
+			    what->flags | O_TMPFILE | O_CLOEXEC,
+			    what->mode & 07777);
+	else if (S_ISREG(what->mode) && what->open)
 		rc = openat(what->parent_fd, what->name,
 			    what->flags | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
 			    what->mode & 07777);

@@ -17,7 +17,7 @@
 /** What to make. */
 struct fs_creation {
 	int parent_fd;
-	const char *name;
+	const char *name;   /**< NULL: none, an open regular file only */
 	mode_t mode;	    /**< type and permissions, before the umask */
 	dev_t rdev;	    /**< devices */
 	const char *target; /**< symbolic links */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "caller.h"
+#include "device.h"
 #include "log.h"
 #include "thread.h"
 
@@ -116,7 +117,7 @@ static int mount_session(struct fs *fs)
 	if (fuse_session_mount(fs->session, fs->opt.mountpoint))
 		return -EIO;
 	fs->dev = fs_lower_mounted(&fs->lower, fs->opt.mountpoint);
-	return 0;
+	return fs_device_init(fs->session);
 }
 
 int fs_start(struct fs *fs, struct fs_options *opt, struct fuse_args *args)

@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "caller.h"
+#include "device.h"
 #include "ops.h"
 
 /* Of open(2)'s flags, those that the lower descriptor is opened with. Not
@@ -14,7 +16,7 @@
 static int lower_flags(int flags)
 {
 	return flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_NOFOLLOW | O_DIRECT |
-			 O_APPEND);
+			 O_APPEND | O_TMPFILE);
 }
 
 /*
@@ -136,17 +138,22 @@ static int create_new(fuse_req_t req, struct fs_creation *what,
 	struct fs_found found;
 	int fd, rc;
 
-	what->flags |= O_EXCL;
+	if (what->name)
+		what->flags |= O_EXCL;
 	fd = fs_caller_create(req, fs->as_caller, what);
 	if (fd < 0)
 		return fd;
 	rc = fs_lower_identify(&fs->lower, fd, &found);
 	if (rc == 0)
 		rc = fs_entry(fs, &found, entry);
-	if (rc == 0)
-		return fd;
-	close(fd);
-	return rc;
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	/* No name is no sign that it was removed. */
+	if (!what->name)
+		atomic_store(&fs_node_of(fs, entry->ino)->removed, true);
+	return fd;
 }
 
 /* The name was there although the kernel did not know: as open(2) does it. */
@@ -176,7 +183,7 @@ void fs_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 	struct fs_node *dir = fs_node_of(fs, parent);
 	struct fuse_entry_param entry;
 	struct fs_creation what = {
-		.name = name,
+		.name = strcmp(name, FS_NO_NAME) ? name : NULL,
 		.mode = S_IFREG | (mode & 07777),
 		.flags = lower_flags(fi->flags),
 		.open = true,
@@ -190,7 +197,7 @@ void fs_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 		return;
 	}
 	fd = create_new(req, &what, &entry);
-	if (fd == -EEXIST && !(fi->flags & O_EXCL))
+	if (fd == -EEXIST && what.name && !(fi->flags & O_EXCL))
 		fd = open_existing(req, dir, &what, fi->flags, &entry);
 	fs_node_put_fd(&fs->nodes, dir);
 	if (fd < 0) {
