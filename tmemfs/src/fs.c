@@ -45,15 +45,14 @@ static size_t raise_descriptors(void)
 
 /* The kernel sets the mount's readahead when it learns what we can take, so
  * this waits until the mount answers. Only root may raise it. */
-static void *raise_read_ahead(void *arg)
+static void raise_read_ahead(const struct fs *fs)
 {
-	struct fs *fs = arg;
 	char path[64];
 	struct stat st;
 	FILE *file;
 
 	if (stat(fs->opt.mountpoint, &st))
-		return NULL;
+		return;
 	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb",
 		 major(st.st_dev), minor(st.st_dev));
 	file = fopen(path, "we");
@@ -61,6 +60,16 @@ static void *raise_read_ahead(void *arg)
 		fprintf(file, "%u\n", READ_AHEAD);
 		fclose(file);
 	}
+}
+
+/* What is left to do once the mount answers. */
+static void *get_ready(void *arg)
+{
+	struct fs *fs = arg;
+
+	raise_read_ahead(fs);
+	if (fs->ready)
+		fs->ready(fs->ready_arg);
 	return NULL;
 }
 
@@ -146,24 +155,28 @@ err:
 	return rc;
 }
 
-int fs_run(struct fs *fs)
+int fs_run(struct fs *fs, void (*ready)(void *arg), void *arg)
 {
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	pthread_t helper;
-	bool has_helper;
 	int rc;
 
 	if (!config)
 		return -ENOMEM;
+	fs->ready = ready;
+	fs->ready_arg = arg;
+	rc = fs_thread_start(&helper, get_ready, fs);
+	if (rc) {
+		fuse_loop_cfg_destroy(config);
+		return rc;
+	}
 	fuse_loop_cfg_set_max_threads(config, fs->opt.max_threads);
 	fuse_loop_cfg_set_idle_threads(config, fs->opt.max_threads);
-	has_helper = fs_thread_start(&helper, raise_read_ahead, fs) == 0;
 	rc = fs->opt.single ? fuse_session_loop(fs->session)
 			    : fuse_session_loop_mt(fs->session, config);
 	fuse_loop_cfg_destroy(config);
 	end_session(fs);
-	if (has_helper)
-		pthread_join(helper, NULL);
+	pthread_join(helper, NULL);
 	/* A signal's number: an end as asked for. */
 	return rc > 0 ? 0 : rc;
 }

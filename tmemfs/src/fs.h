@@ -32,6 +32,8 @@ struct fs {
 	struct fuse_session *session;
 	dev_t dev;	/* the mount's, or 0 */
 	bool as_caller; /* create with the caller's ids: root only */
+	void (*ready)(void *arg);
+	void *ready_arg;
 	/* How far the start came. */
 	bool has_lower, has_cache, has_handlers;
 };
@@ -46,8 +48,9 @@ extern const struct fuse_lowlevel_ops fs_ops;
  */
 int fs_start(struct fs *fs, struct fs_options *opt, struct fuse_args *args);
 
-/** Serve until unmounted or told to end by a signal. Returns 0 or -errno. */
-int fs_run(struct fs *fs);
+/** Serve until unmounted or told to end by a signal. ready (NULL: nobody) is
+ * called, from another thread, when the mount answers. Returns 0 or -errno. */
+int fs_run(struct fs *fs, void (*ready)(void *arg), void *arg);
 
 /** Unmount if still mounted, and free everything. */
 void fs_stop(struct fs *fs);

@@ -51,23 +51,21 @@ static void log_fuse(enum fuse_log_level level, const char *format,
 		tmem_log((int)level, "%s", line);
 }
 
-/* The mount is there: let go of the caller's terminal and directory. */
-static void be_daemon(int ready)
+/* The mount answers: let go of the caller, and of its terminal. */
+static void be_daemon(void *arg)
 {
+	const int *ready = arg;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	tmem_log_to_syslog();
 	fuse_set_log_func(log_fuse);
-	if (chdir("/"))
-		tmem_log(LOG_WARNING, "cannot change to /: %s",
-			 strerror(errno));
 	for (int fd = 0; null >= 0 && fd <= 2; fd++)
 		dup2(null, fd);
 	if (null > 2)
 		close(null);
-	if (write(ready, "", 1) != 1)
+	if (write(*ready, "", 1) != 1)
 		tmem_log(LOG_WARNING, "whoever mounted has gone away");
-	close(ready);
+	close(*ready);
 }
 
 static int mount_and_serve(struct fs_options *opt, struct fuse_args *args)
@@ -89,9 +87,11 @@ static int mount_and_serve(struct fs_options *opt, struct fuse_args *args)
 	rc = fs_start(&fs, opt, args);
 	if (rc)
 		return rc;
-	if (ready >= 0)
-		be_daemon(ready);
-	rc = fs_run(&fs);
+	/* Not to keep the directory it was started in. */
+	if (ready >= 0 && chdir("/"))
+		tmem_log(LOG_WARNING, "cannot change to /: %s",
+			 strerror(errno));
+	rc = fs_run(&fs, ready < 0 ? NULL : be_daemon, &ready);
 	fs_stop(&fs);
 	return rc;
 }
