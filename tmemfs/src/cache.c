@@ -222,8 +222,10 @@ static void renew_locked(struct fs_cache *cache, struct fs_node *node,
 
 	*after = (struct aftermath){
 		.flush = file->known && file->held,
-		/* The kernel knows of changes through the mount. */
-		.drop = file->kernel != KERNEL_NONE && !file->own,
+		/* The kernel knows of changes through the mount; strict, it
+		 * has no pages but those of mappings. */
+		.drop = file->kernel != KERNEL_NONE && !file->own &&
+			cache->coherency == FS_OPEN,
 		.oid = file->oid,
 	};
 	if (file->kernel == KERNEL_SAME)
@@ -289,24 +291,6 @@ void fs_cache_close(struct fs_node *node)
 	if (--file->opens == 0)
 		fs_reader_deinit(&file->reader);
 	pthread_rwlock_unlock(&file->lock);
-}
-
-bool fs_cache_outdated(struct fs_cache *cache, struct fs_node *node,
-		       const struct stat *st)
-{
-	struct fs_cache_file *file = atomic_load(&node->cache);
-	struct fs_version version;
-	bool outdated;
-
-	if (!file)
-		return false;
-	fs_version_of(st, &version);
-	pthread_rwlock_rdlock(&file->lock);
-	outdated = file->kernel == KERNEL_MIXED ||
-		   (file->kernel == KERNEL_SAME &&
-		    !current_locked(cache, file, &version));
-	pthread_rwlock_unlock(&file->lock);
-	return outdated;
 }
 
 void fs_cache_dropping(struct fs_node *node)

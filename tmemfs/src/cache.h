@@ -58,10 +58,6 @@ int fs_cache_open(struct fs_cache *cache, struct fs_node *node, int fd,
 		  bool *keep);
 void fs_cache_close(struct fs_node *node);
 
-/** Whether the kernel's pages may be other than the file of st, so that they
- * have to go before st is told in strict mode. */
-bool fs_cache_outdated(struct fs_cache *cache, struct fs_node *node,
-		       const struct stat *st);
 /** The kernel's pages are about to be dropped. */
 void fs_cache_dropping(struct fs_node *node);
 

@@ -35,7 +35,7 @@ struct fs_node {
 	ino_t user_ino;
 	uint64_t serial; /* tells apart nodes at one address */
 	/* What the kernel was last told, to notice that it is out of date. */
-	_Atomic(int64_t) told_ctime;
+	_Atomic(int64_t) told_mtime; /* ns */
 	_Atomic(int64_t) told_size;
 	/* Set once, when the file is first opened; else NULL. */
 	_Atomic(struct fs_cache_file *) cache;

@@ -11,9 +11,6 @@
 struct fs_notice {
 	struct fs_notice *next;
 	struct fs_node *node;
-	fuse_req_t req; /* to answer, or NULL */
-	struct stat attr;
-	double timeout;
 };
 
 static void drop(struct fs_notify *notify, struct fs_node *node)
@@ -43,9 +40,6 @@ static void *work(void *arg)
 		pthread_mutex_unlock(&notify->lock);
 
 		drop(notify, notice->node);
-		if (notice->req)
-			fuse_reply_attr(notice->req, &notice->attr,
-					notice->timeout);
 		fs_node_unref(notify->nodes, notice->node, 1);
 		free(notice);
 		pthread_mutex_lock(&notify->lock);
@@ -88,16 +82,6 @@ bool fs_notify_end(struct fs_notify *notify, unsigned seconds)
 	return true;
 }
 
-static void queue(struct fs_notify *notify, struct fs_notice *notice)
-{
-	fs_node_ref(notify->nodes, notice->node);
-	pthread_mutex_lock(&notify->lock);
-	*notify->end = notice;
-	notify->end = &notice->next;
-	pthread_cond_signal(&notify->wake);
-	pthread_mutex_unlock(&notify->lock);
-}
-
 void fs_notify_drop(struct fs_notify *notify, struct fs_node *node)
 {
 	struct fs_notice *notice = calloc(1, sizeof(*notice));
@@ -106,22 +90,10 @@ void fs_notify_drop(struct fs_notify *notify, struct fs_node *node)
 	if (!notice)
 		return;
 	notice->node = node;
-	queue(notify, notice);
-}
-
-void fs_notify_drop_and_reply(struct fs_notify *notify, struct fs_node *node,
-			      fuse_req_t req, const struct stat *attr,
-			      double timeout)
-{
-	struct fs_notice *notice = calloc(1, sizeof(*notice));
-
-	if (!notice) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	notice->node = node;
-	notice->req = req;
-	notice->attr = *attr;
-	notice->timeout = timeout;
-	queue(notify, notice);
+	fs_node_ref(notify->nodes, node);
+	pthread_mutex_lock(&notify->lock);
+	*notify->end = notice;
+	notify->end = &notice->next;
+	pthread_cond_signal(&notify->wake);
+	pthread_mutex_unlock(&notify->lock);
 }

@@ -41,9 +41,4 @@ bool fs_notify_end(struct fs_notify *notify, unsigned seconds);
 /** Drop the kernel's pages of node soon. */
 void fs_notify_drop(struct fs_notify *notify, struct fs_node *node);
 
-/** Drop them, then answer req with attr. Never waits. */
-void fs_notify_drop_and_reply(struct fs_notify *notify, struct fs_node *node,
-			      fuse_req_t req, const struct stat *attr,
-			      double timeout);
-
 #endif

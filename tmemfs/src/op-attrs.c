@@ -10,20 +10,16 @@
 
 #include "ops.h"
 
-/* Strict, the kernel's pages of an older version go before it learns of a
- * newer one; a thread that may wait for that answers then. */
-static void reply_attr(fuse_req_t req, struct fs_node *node, struct stat *st)
+/* Answer with attributes, or with the failure to get them. */
+static void reply_attr(fuse_req_t req, struct fs_node *node, struct stat *st,
+		       int rc)
 {
-	struct fs *fs = fs_of(req);
-	bool outdated = fs->opt.coherency == FS_STRICT &&
-			fs_cache_outdated(&fs->cache, node, st);
-
+	if (rc) {
+		fs_reply(req, rc);
+		return;
+	}
 	fs_tell(node, st);
-	if (outdated)
-		fs_notify_drop_and_reply(&fs->notify, node, req, st,
-					 fs->opt.attr_timeout);
-	else
-		fuse_reply_attr(req, st, fs->opt.attr_timeout);
+	fuse_reply_attr(req, st, fs_of(req)->opt.attr_timeout);
 }
 
 void fs_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -33,10 +29,7 @@ void fs_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct stat st;
 	int rc = fs_stat(fs, node, fi, &st);
 
-	if (rc)
-		fs_reply(req, rc);
-	else
-		reply_attr(req, node, &st);
+	reply_attr(req, node, &st, rc);
 }
 
 static struct timespec time_to_set(const struct timespec *given, int to_set,
@@ -115,12 +108,7 @@ void fs_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 			rc = -errno;
 		fs_node_put_fd(&fs->nodes, node);
 	}
-	if (rc) {
-		fs_reply(req, rc);
-	} else {
-		fs_tell(node, &st);
-		fuse_reply_attr(req, &st, fs->opt.attr_timeout);
-	}
+	reply_attr(req, node, &st, rc);
 }
 
 void fs_op_statfs(fuse_req_t req, fuse_ino_t ino)

@@ -34,12 +34,7 @@ static bool is_stale(const struct fs_node *node, const struct stat *st)
 static void refresh_attrs(struct fs *fs, struct fs_node *node, fuse_ino_t ino,
 			  const struct stat *st)
 {
-	int64_t ctime = st->st_ctim.tv_sec * 1000000000ll + st->st_ctim.tv_nsec;
-
-	if (atomic_load_explicit(&node->told_ctime, memory_order_relaxed) !=
-		    ctime ||
-	    atomic_load_explicit(&node->told_size, memory_order_relaxed) !=
-		    st->st_size)
+	if (fs->opt.attr_timeout > 0 && !fs_was_told(node, st))
 		/* A negative offset leaves the pages alone, which could not
 		 * be waited for here. */
 		fuse_lowlevel_notify_inval_inode(fs->session, ino, -1, 0);
@@ -61,7 +56,10 @@ static struct fs_file *file_new(struct fs *fs, struct fs_node *node, int fd,
 	}
 	*file = (struct fs_file){.node = node, .fd = fd};
 	fi->fh = (uintptr_t)file;
-	fi->keep_cache = keep;
+	/* Strict, every read(2) is a READ: nothing else would do, since the
+	 * kernel may use a page, or a size, that was true when it asked. */
+	fi->direct_io = fs->opt.coherency == FS_STRICT;
+	fi->keep_cache = keep && !fi->direct_io;
 	return file;
 }
 

@@ -11,19 +11,28 @@
  * waits. */
 #define MOST_BACKGROUND 64u
 
-static int64_t told_time(const struct stat *st)
+static int64_t ns(const struct timespec *t)
 {
-	return st->st_ctim.tv_sec * 1000000000ll + st->st_ctim.tv_nsec;
+	return t->tv_sec * 1000000000ll + t->tv_nsec;
 }
+
+/* The order of these does not matter: they are hints. */
 
 void fs_tell(struct fs_node *node, struct stat *st)
 {
-	/* Order does not matter: they are hints, compared at the next open. */
-	atomic_store_explicit(&node->told_ctime, told_time(st),
+	atomic_store_explicit(&node->told_mtime, ns(&st->st_mtim),
 			      memory_order_relaxed);
 	atomic_store_explicit(&node->told_size, st->st_size,
 			      memory_order_relaxed);
 	st->st_ino = node->user_ino;
+}
+
+bool fs_was_told(struct fs_node *node, const struct stat *st)
+{
+	return atomic_load_explicit(&node->told_mtime, memory_order_relaxed) ==
+		       ns(&st->st_mtim) &&
+	       atomic_load_explicit(&node->told_size, memory_order_relaxed) ==
+		       st->st_size;
 }
 
 int fs_entry(struct fs *fs, struct fs_found *found,

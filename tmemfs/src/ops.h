@@ -41,6 +41,9 @@ static inline void fs_reply(fuse_req_t req, int rc)
 /** Make attributes ready for the kernel, and remember what it was told. */
 void fs_tell(struct fs_node *node, struct stat *st);
 
+/** Whether the kernel was last told of this size and time of modification. */
+bool fs_was_told(struct fs_node *node, const struct stat *st);
+
 /** The node of what was found (taken over), as an answer; the kernel then has
  * one more lookup of it. Returns 0 or -ENOMEM. */
 int fs_entry(struct fs *fs, struct fs_found *found,
