@@ -105,8 +105,10 @@ static void end_session(struct fs *fs)
 static int start_session(struct fs *fs, struct fuse_args *args)
 {
 	fs->session = fuse_session_new(args, &fs_ops, sizeof(fs_ops), fs);
-	if (!fs->session)
+	if (!fs->session) {
+		tmem_log(LOG_ERR, "tmemfs --help lists the options");
 		return -EINVAL;
+	}
 	/* A broken lease says so by a signal; see lower-read.c. */
 	signal(SIGIO, SIG_IGN);
 	if (fuse_set_signal_handlers(fs->session))
@@ -123,8 +125,15 @@ static int mount_session(struct fs *fs)
 		rc = fs_locks_init(&fs->locks);
 	if (rc)
 		return rc;
-	if (fuse_session_mount(fs->session, fs->opt.mountpoint))
+	if (fuse_session_mount(fs->session, fs->opt.mountpoint)) {
+		tmem_log(LOG_ERR, "cannot mount at %s", fs->opt.mountpoint);
+		if (access("/dev/fuse", R_OK | W_OK))
+			tmem_log(
+				LOG_ERR,
+				"cannot use /dev/fuse: %s: whoever mounts must be able to read and write it",
+				strerror(errno));
 		return -EIO;
+	}
 	fs->dev = fs_lower_mounted(&fs->lower, fs->opt.mountpoint);
 	return fs_device_init(fs->session);
 }

@@ -1,23 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #define FUSE_USE_VERSION 314
+#include <ctype.h>
 #include <errno.h>
 #include <fuse_opt.h>
 #include <limits.h>
-#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <tmem/client.h>
 #include <tmem/store.h>
 #include <unistd.h>
 
+#include "client-ops.h"
+#include "codec.h"
 #include "options.h"
 #include "size.h"
+
+enum timeout {
+	TIMEOUT_ENTRY,
+	TIMEOUT_ATTR,
+	TIMEOUT_NEGATIVE,
+	TIMEOUT_COUNT,
+};
 
 /* Values that need more than a conversion; parsed after the rest. */
 struct texts {
 	char *coherency, *budget, *codec;
+	char *timeout[TIMEOUT_COUNT], *max_threads;
 	char *fsname, *subtype;
 	int default_permissions_off;
 };
@@ -25,7 +36,7 @@ struct texts {
 struct parse {
 	struct fs_options opt;
 	struct texts text;
-	char *mountpoint;
+	char *source, *mountpoint;
 	int foreground, debug, single, help, version, embedded;
 	int allow_other, default_permissions;
 };
@@ -35,7 +46,7 @@ struct parse {
 		template, offsetof(struct parse, member), value                \
 	}
 
-enum key { KEY_DISCARD = 100, KEY_ALLOW_OTHER, KEY_DEFAULT_PERMISSIONS };
+enum key { KEY_DISCARD = 100, KEY_REMOUNT };
 
 static const struct fuse_opt specs[] = {
 	MEMBER("-f", foreground, 1),
@@ -53,10 +64,10 @@ static const struct fuse_opt specs[] = {
 	MEMBER("codec=%s", text.codec, 0),
 	MEMBER("name=%s", opt.name, 0),
 	MEMBER("coherency=%s", text.coherency, 0),
-	MEMBER("entry_timeout=%lf", opt.entry_timeout, 0),
-	MEMBER("attr_timeout=%lf", opt.attr_timeout, 0),
-	MEMBER("negative_timeout=%lf", opt.negative_timeout, 0),
-	MEMBER("max_threads=%u", opt.max_threads, 0),
+	MEMBER("entry_timeout=%s", text.timeout[TIMEOUT_ENTRY], 0),
+	MEMBER("attr_timeout=%s", text.timeout[TIMEOUT_ATTR], 0),
+	MEMBER("negative_timeout=%s", text.timeout[TIMEOUT_NEGATIVE], 0),
+	MEMBER("max_threads=%s", text.max_threads, 0),
 	MEMBER("no_default_permissions", text.default_permissions_off, 1),
 	MEMBER("fsname=%s", text.fsname, 0),
 	MEMBER("subtype=%s", text.subtype, 0),
@@ -77,6 +88,7 @@ static const struct fuse_opt specs[] = {
 	FUSE_OPT_KEY("_netdev", KEY_DISCARD),
 	FUSE_OPT_KEY("relatime", KEY_DISCARD),
 	FUSE_OPT_KEY("comment=", KEY_DISCARD),
+	FUSE_OPT_KEY("remount", KEY_REMOUNT),
 	FUSE_OPT_END,
 };
 
@@ -87,7 +99,7 @@ static int bad(const char *what, const char *value, const char *remedy)
 }
 
 /* fuse_opt_parse() asks about what the table does not finish: 0 drops it, 1
- * leaves it to libfuse. */
+ * leaves it to libfuse, -1 is an error. */
 static int process(void *data, const char *arg, int key, struct fuse_args *rest)
 {
 	struct parse *parse = data;
@@ -97,12 +109,18 @@ static int process(void *data, const char *arg, int key, struct fuse_args *rest)
 	    (key == FUSE_OPT_KEY_OPT &&
 	     (!strncmp(arg, "x-", 2) || !strncmp(arg, "X-", 2))))
 		return 0;
+	if (key == KEY_REMOUNT) {
+		bad("option", arg,
+		    "unmount and mount again, or use mount -i -o remount for the kernel's own options");
+		return -1;
+	}
 	if (key != FUSE_OPT_KEY_NONOPT)
 		return 1;
-	place = !parse->opt.source ? &parse->opt.source : &parse->mountpoint;
-	if (*place)
-		return bad("argument", arg,
-			   "one SOURCE and one MOUNTPOINT are taken");
+	if (parse->mountpoint) {
+		bad("argument", arg, "one SOURCE and one MOUNTPOINT are taken");
+		return -1;
+	}
+	place = !parse->source ? &parse->source : &parse->mountpoint;
 	*place = strdup(arg);
 	return *place ? 0 : -1;
 }
@@ -125,19 +143,14 @@ static int parse_coherency(const char *text, enum fs_coherency *out)
 
 static int parse_codec(const char *text, enum tmem_codec *out)
 {
-	static const char *const names[TMEM_CODEC_COUNT] = {
-		[TMEM_CODEC_RAW] = "raw",
-		[TMEM_CODEC_LZ4] = "lz4",
-		[TMEM_CODEC_LZO] = "lzo",
-		[TMEM_CODEC_ZSTD] = "zstd",
-	};
+	enum tmem_codec codec;
 
 	*out = TMEM_CODEC_NONE;
 	if (!text)
 		return 0;
-	for (size_t i = 0; i < TMEM_CODEC_COUNT; i++)
-		if (names[i] && !strcmp(text, names[i])) {
-			*out = (enum tmem_codec)i;
+	for (codec = TMEM_CODEC_RAW; codec < TMEM_CODEC_COUNT; codec++)
+		if (!strcmp(text, tmem_codec_name(codec))) {
+			*out = codec;
 			return 0;
 		}
 	return bad("codec", text, "use raw, lz4, lzo or zstd");
@@ -154,29 +167,58 @@ static int parse_budget(const char *text, uint64_t *out)
 	return 0;
 }
 
+static int parse_max_threads(const char *text, unsigned *out)
+{
+	unsigned long value;
+	char *end;
+
+	*out = 64;
+	if (!text)
+		return 0;
+	value = strtoul(text, &end, 10);
+	if (!isdigit((unsigned char)*text) || *end || value < 1 || value > 1000)
+		return bad("max_threads", text, "give 1 to 1000");
+	*out = (unsigned)value;
+	return 0;
+}
+
 /* Seconds that the kernel may believe names and attributes without asking. */
-static int settle_timeouts(struct fs_options *opt)
+static int parse_timeout(const char *text, enum fs_coherency coherency,
+			 double *out)
+{
+	char *end;
+
+	if (!text)
+		return 0;
+	*out = strtod(text, &end);
+	/* Written so that NaN is refused. */
+	if (end == text || *end || !(*out >= 0 && *out <= 1e9))
+		return bad("timeout", text, "give seconds, 0 to 1e9");
+	if (coherency == FS_STRICT && *out > 0)
+		return bad("timeout", text,
+			   "coherency=strict goes with none: leave it out");
+	return 0;
+}
+
+static int parse_timeouts(char *const text[TIMEOUT_COUNT],
+			  struct fs_options *opt)
 {
 	static const double defaults[] = {
 		[FS_STRICT] = 0,
 		[FS_OPEN] = 1,
 		[FS_EXCLUSIVE] = 86400,
 	};
-	double *given[] = {&opt->entry_timeout, &opt->attr_timeout,
-			   &opt->negative_timeout};
+	int rc;
 
-	for (size_t i = 0; i < sizeof(given) / sizeof(*given); i++) {
-		if (isnan(*given[i]) || *given[i] > 1e9)
-			return bad("timeout", "", "give seconds, 0 to 1e9");
-		if (*given[i] < 0)
-			*given[i] = i == 2 ? 0 : defaults[opt->coherency];
-	}
-	if (opt->coherency == FS_STRICT &&
-	    (opt->entry_timeout > 0 || opt->attr_timeout > 0 ||
-	     opt->negative_timeout > 0))
-		return bad("coherency", "strict",
-			   "goes with no timeouts: leave them out");
-	return 0;
+	opt->entry_timeout = opt->attr_timeout = defaults[opt->coherency];
+	opt->negative_timeout = 0;
+	if ((rc = parse_timeout(text[TIMEOUT_ENTRY], opt->coherency,
+				&opt->entry_timeout)) ||
+	    (rc = parse_timeout(text[TIMEOUT_ATTR], opt->coherency,
+				&opt->attr_timeout)))
+		return rc;
+	return parse_timeout(text[TIMEOUT_NEGATIVE], opt->coherency,
+			     &opt->negative_timeout);
 }
 
 /* As other file systems show themselves: SOURCE on MOUNTPOINT type
@@ -225,6 +267,45 @@ static void settle_access(struct parse *parse)
 		(opt->allow_other && !parse->text.default_permissions_off);
 }
 
+/* Without links and relative parts, as the kernel shows mount points; so that
+ * whoever looks at the mount table later knows what is meant. */
+static int resolve(const struct parse *parse, struct fs_options *opt)
+{
+	struct stat st;
+
+	if (!parse->mountpoint) {
+		fprintf(stderr,
+			"tmemfs: give SOURCE and MOUNTPOINT; tmemfs --help shows how\n");
+		return -EINVAL;
+	}
+	opt->source = realpath(parse->source, NULL);
+	if (!opt->source)
+		return bad("source", parse->source, strerror(errno));
+	opt->mountpoint = realpath(parse->mountpoint, NULL);
+	if (!opt->mountpoint || stat(opt->mountpoint, &st))
+		return bad(
+			"mount point", parse->mountpoint,
+			errno == ENOTCONN
+				? "end the dead mount that is there: umount --lazy"
+				: strerror(errno));
+	return 0;
+}
+
+static int settle_store(const struct texts *text, struct fs_options *opt)
+{
+	int rc;
+
+	if (opt->socket && opt->embedded)
+		return bad("embedded with tmemd", opt->socket,
+			   "leave one of them out");
+	if (opt->name && !tmem_name_valid(opt->name))
+		return bad(
+			"name", opt->name,
+			"use at most 63 printable characters, no / and no space");
+	rc = parse_codec(text->codec, &opt->codec);
+	return rc ? rc : parse_budget(text->budget, &opt->budget);
+}
+
 static int settle(struct fuse_args *args, struct parse *parse)
 {
 	struct fs_options *opt = &parse->opt;
@@ -238,51 +319,42 @@ static int settle(struct fuse_args *args, struct parse *parse)
 	opt->version = parse->version;
 	if (opt->help || opt->version)
 		return 0;
-	if (!parse->mountpoint)
-		return bad(
-			"arguments", opt->source ? opt->source : "",
-			"give SOURCE and MOUNTPOINT; tmemfs --help shows how");
-	opt->mountpoint = realpath(parse->mountpoint, NULL);
-	if (!opt->mountpoint)
-		return bad("mount point", parse->mountpoint, strerror(errno));
-	if (opt->socket && opt->embedded)
-		return bad("embedded with tmemd", opt->socket,
-			   "leave one of them out");
-	if (opt->max_threads < 1 || opt->max_threads > 1000)
-		return bad("max_threads", "", "give 1 to 1000");
 	settle_access(parse);
-	if ((rc = parse_coherency(parse->text.coherency, &opt->coherency)) ||
-	    (rc = parse_codec(parse->text.codec, &opt->codec)) ||
-	    (rc = parse_budget(parse->text.budget, &opt->budget)) ||
-	    (rc = settle_timeouts(opt)))
+	if ((rc = resolve(parse, opt)) ||
+	    (rc = settle_store(&parse->text, opt)) ||
+	    (rc = parse_max_threads(parse->text.max_threads,
+				    &opt->max_threads)) ||
+	    (rc = parse_coherency(parse->text.coherency, &opt->coherency)) ||
+	    (rc = parse_timeouts(parse->text.timeout, opt)))
 		return rc;
 	if (opt->debug && fuse_opt_add_arg(args, "-d"))
 		return -ENOMEM;
 	return name_mount(args, parse);
 }
 
+static void parse_deinit(struct parse *parse)
+{
+	free(parse->text.coherency);
+	free(parse->text.budget);
+	free(parse->text.codec);
+	free(parse->text.max_threads);
+	for (size_t i = 0; i < TIMEOUT_COUNT; i++)
+		free(parse->text.timeout[i]);
+	free(parse->text.fsname);
+	free(parse->text.subtype);
+	free(parse->source);
+	free(parse->mountpoint);
+}
+
 int fs_options_parse(struct fs_options *opt, struct fuse_args *args)
 {
-	struct parse parse = {
-		.opt =
-			{
-				.entry_timeout = -1,
-				.attr_timeout = -1,
-				.negative_timeout = -1,
-				.max_threads = 64,
-			},
-	};
+	struct parse parse = {.source = NULL};
 	int rc = -EINVAL;
 
 	/* libfuse names an unreadable value itself. */
 	if (fuse_opt_parse(args, &parse, specs, process) == 0)
 		rc = settle(args, &parse);
-	free(parse.text.coherency);
-	free(parse.text.budget);
-	free(parse.text.codec);
-	free(parse.text.fsname);
-	free(parse.text.subtype);
-	free(parse.mountpoint);
+	parse_deinit(&parse);
 	*opt = parse.opt;
 	if (rc)
 		fs_options_deinit(opt);

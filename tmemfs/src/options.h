@@ -22,8 +22,8 @@ enum fs_coherency {
 };
 
 struct fs_options {
-	char *source;	  /**< as given */
-	char *mountpoint; /**< absolute, without links */
+	char *source;	  /**< absolute, without links */
+	char *mountpoint; /**< likewise */
 	bool foreground;
 	bool debug;
 	bool single; /**< one thread */
@@ -31,7 +31,7 @@ struct fs_options {
 	bool version;
 
 	enum fs_coherency coherency;
-	double entry_timeout; /**< seconds; negative: as the coherency says */
+	double entry_timeout; /**< seconds */
 	double attr_timeout;
 	double negative_timeout;
 
