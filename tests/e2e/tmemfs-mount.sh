@@ -97,10 +97,10 @@ exec {held}<&-
 good_mount "$mnt"
 
 # Options.
-tmemfs --embedded -o ro,nosuid,noexec,noatime,fsname=a\\,b \
+tmemfs --embedded -o ro,nosuid,noexec,noatime,fsname=a\\,b,max_read=65536 \
 	-o coherency=strict,codec=zstd,budget=8M,max_threads=2 "$src" "$mnt"
 has_options "$mnt" ro nosuid nodev noexec noatime default_permissions \
-	allow_other
+	allow_other max_read=65536
 [[ $(findmnt -rnM "$mnt" -o SOURCE) == a,b ]]
 refused 1 "Read-only file system" touch "$mnt/x"
 mount -i -o remount,rw "$mnt"

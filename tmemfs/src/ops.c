@@ -106,6 +106,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 		want |= FUSE_CAP_CACHE_SYMLINKS;
 	conn->want |= want & conn->capable;
 	conn->max_write = MOST_BYTES;
+	/* As the mount option says; libfuse insists on both. */
+	conn->max_read = fs->opt.max_read;
 	conn->max_readahead = MOST_BYTES;
 	conn->max_background = MOST_BACKGROUND;
 	conn->congestion_threshold = MOST_BACKGROUND * 3 / 4;

@@ -68,6 +68,8 @@ static const struct fuse_opt specs[] = {
 	MEMBER("attr_timeout=%s", text.timeout[TIMEOUT_ATTR], 0),
 	MEMBER("negative_timeout=%s", text.timeout[TIMEOUT_NEGATIVE], 0),
 	MEMBER("max_threads=%s", text.max_threads, 0),
+	MEMBER("max_read=%u", opt.max_read, 0),
+	FUSE_OPT_KEY("max_read=", FUSE_OPT_KEY_KEEP),
 	MEMBER("no_default_permissions", text.default_permissions_off, 1),
 	MEMBER("fsname=%s", text.fsname, 0),
 	MEMBER("subtype=%s", text.subtype, 0),

@@ -44,6 +44,7 @@ struct fs_options {
 	bool allow_other;
 	bool default_permissions;
 	unsigned max_threads;
+	unsigned max_read; /**< bytes a READ; 0: as many as the kernel likes */
 };
 
 /**
