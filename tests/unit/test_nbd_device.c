@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A device between pool and overflow file: what is where, in which order it
- * gets there, what survives which failure, and what belongs together. */
+ * gets there, and what survives which failure. */
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -443,91 +443,6 @@ START_TEST(extents_follow_what_is_present)
 }
 END_TEST
 
-/* What belongs together --------------------------------------------------- */
-
-/** Open the scene's pool and file once more, with the scene's device closed. */
-static int reopen(struct tmem_nbd_export_config *config, struct tmem_pool *pool)
-{
-	struct nbd_device *device = NULL;
-	char why[512] = "";
-	int r = nbd_device_open(config, pool, TEST_NBD_GENERATION + 1, &device,
-				why, sizeof(why));
-
-	ck_assert(!r || *why);
-	nbd_device_close(device);
-	return r;
-}
-
-START_TEST(other_pool_or_file_is_refused)
-{
-	struct tmem_nbd_export_config config = scene.config;
-	struct tmem_pool *other = test_array_pool_new();
-	int fd = test_nbd_file();
-
-	ck_assert_int_eq(reopen(&config, scene.pool), 0);
-	/* The store came back without the pool. */
-	ck_assert_int_eq(reopen(&config, other), -ESTALE);
-	/* The file is forgotten, or empty, or another device's. */
-	config.overflow_fd = -1;
-	ck_assert_int_eq(reopen(&config, scene.pool), -ESTALE);
-	config.overflow_fd = fd;
-	ck_assert_int_eq(reopen(&config, scene.pool), -ESTALE);
-	ck_assert_int_eq(reopen(&config, other), 0);
-	ck_assert_int_eq(reopen(&config, scene.pool), -ESTALE);
-	config.overflow_fd = scene.config.overflow_fd;
-	ck_assert_int_eq(reopen(&config, scene.pool), 0);
-	/* Another size; none is fine. */
-	config.size = SIZE / 2;
-	ck_assert_int_eq(reopen(&config, scene.pool), -EINVAL);
-	config.size = 0;
-	ck_assert_int_eq(reopen(&config, scene.pool), 0);
-	/* Another device than the keeper's. */
-	config.device = scene.device->id;
-	ck_assert_int_eq(reopen(&config, scene.pool), 0);
-	config.device.byte[0] ^= 1;
-	ck_assert_int_eq(reopen(&config, scene.pool), -ESTALE);
-	close(fd);
-	tmem_pool_free(other);
-}
-END_TEST
-
-START_TEST(reset_begins_anew)
-{
-	struct tmem_nbd_export_config config = scene.config;
-	struct tmem_uuid before = scene.device->id;
-
-	test_array_pool_refuse(scene.pool, 6, true);
-	ck_assert_int_eq(write_page(5, 50), 0);
-	ck_assert_int_eq(write_page(6, 60), 0);
-	config.reset = true;
-	config.size = 0;
-	ck_assert_int_eq(reopen(&config, scene.pool), -EINVAL);
-	ck_assert(reads_as(5, 50));
-	config.size = SIZE;
-	ck_assert_int_eq(reopen(&config, scene.pool), 0);
-	test_nbd_scene_reopen(&scene);
-	ck_assert(memcmp(&before, &scene.device->id, sizeof(before)));
-	ck_assert(reads_as(5, 0));
-	ck_assert(reads_as(6, 0));
-}
-END_TEST
-
-START_TEST(file_may_be_added_later)
-{
-	struct tmem_nbd_export_config config = scene.config;
-
-	ck_assert_int_eq(write_page(5, 50), 0);
-	config.overflow_fd = test_nbd_file();
-	ck_assert_int_eq(reopen(&config, scene.pool), 0);
-	scene.config.overflow_fd = config.overflow_fd;
-	test_nbd_scene_reopen(&scene);
-	ck_assert(reads_as(5, 50));
-	test_array_pool_refuse(scene.pool, ALL, true);
-	ck_assert_int_eq(write_page(5, 51), 0);
-	ck_assert(reads_as(5, 51));
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("NBD device");
@@ -541,7 +456,6 @@ int main(void)
 	tcase_add_test(plain, zeros_on_an_absent_page_leave_it_absent);
 	tcase_add_test(plain, full_pool_without_a_file_keeps_the_old_page);
 	tcase_add_test(plain, lost_page_is_an_error_and_no_zeros);
-	tcase_add_test(plain, file_may_be_added_later);
 	tcase_set_timeout(overflow, 120);
 	tcase_add_checked_fixture(overflow, set_up_overflow, tear_down);
 	tcase_add_test(overflow, refused_page_goes_to_its_slot);
@@ -555,8 +469,6 @@ int main(void)
 	tcase_add_test(overflow, accesses_agree_with_an_array);
 	tcase_add_test(overflow, partial_writes_of_threads_lose_nothing);
 	tcase_add_test(overflow, extents_follow_what_is_present);
-	tcase_add_test(overflow, other_pool_or_file_is_refused);
-	tcase_add_test(overflow, reset_begins_anew);
 	suite_add_tcase(suite, plain);
 	suite_add_tcase(suite, overflow);
 	runner = srunner_create(suite);

@@ -88,6 +88,13 @@ static int check_kept(const struct tmem_nbd_export_config *config,
 	const union record *record = &found->record;
 	char text[TMEM_SIZE_TEXT];
 
+	/* Its owner can reach the pool by another way. */
+	if (!tmem_nbd_size_is_valid(record->size)) {
+		snprintf(
+			why, why_size,
+			"the kept device's record is damaged: reset the device to begin an empty one");
+		return -EINVAL;
+	}
 	if (config->size && config->size != record->size) {
 		snprintf(
 			why, why_size,
@@ -145,24 +152,55 @@ static int check_new(const struct tmem_nbd_export_config *config,
 	return 0;
 }
 
+/** A device that there was not: its record, to be put, and none of the pages of
+ * one whose reset was cut short. */
+static int make_record(const struct tmem_nbd_export_config *config,
+		       struct tmem_pool *pool, union record *record)
+{
+	int r = tmem_flush_object(pool, &nbd_device_oid);
+
+	if (r < 0)
+		return r;
+	memset(record, 0, sizeof(*record));
+	memcpy(record->magic, record_magic, sizeof(record_magic));
+	record->size = config->size;
+	if (getrandom(&record->device, sizeof(record->device), 0) !=
+	    sizeof(record->device))
+		return -errno;
+	return 0;
+}
+
+/** Put the record. One that is refused leaves that of a kept device. */
+static int put_record(struct tmem_pool *pool, const union record *record,
+		      char *why, size_t why_size)
+{
+	int r = tmem_replace_run(pool, &nbd_device_record_oid, 0, 1,
+				 record->page, NULL);
+
+	if (r == 1)
+		return 0;
+	snprintf(
+		why, why_size,
+		"the store has no room for the device's record: raise its budget");
+	return r < 0 ? r : -ENOSPC;
+}
+
 /** Give a device its number, its overflow file's header and its record, in an
  * order in which a crash leaves either nothing or what is refused clearly. */
 static int begin(const struct tmem_nbd_export_config *config,
 		 struct tmem_pool *pool, struct findings *found, char *why,
 		 size_t why_size)
 {
+	bool format = config->overflow_fd >= 0 && !found->formatted;
 	union record *record = &found->record;
 	int r;
 
 	if (!found->kept) {
-		memset(record, 0, sizeof(*record));
-		memcpy(record->magic, record_magic, sizeof(record_magic));
-		record->size = config->size;
-		if (getrandom(&record->device, sizeof(record->device), 0) !=
-		    sizeof(record->device))
-			return -errno;
+		r = make_record(config, pool, record);
+		if (r < 0)
+			return r;
 	}
-	if (config->overflow_fd >= 0 && !found->formatted) {
+	if (format) {
 		found->header.size = record->size;
 		found->header.generation = found->generation;
 		found->header.device = record->device;
@@ -177,16 +215,13 @@ static int begin(const struct tmem_nbd_export_config *config,
 	if (found->kept && record->has_overflow == (config->overflow_fd >= 0))
 		return 0;
 	record->has_overflow = config->overflow_fd >= 0;
-	r = tmem_put(pool, &nbd_device_record_oid, 0, record->page);
-	if (r == TMEM_OK)
-		return 0;
-	snprintf(
-		why, why_size,
-		"the store has no room for the device's record: raise its budget");
-	return r < 0 ? r : -ENOSPC;
+	r = put_record(pool, record, why, why_size);
+	if (r < 0 && format)
+		(void)nbd_overflow_erase(config->overflow_fd);
+	return r;
 }
 
-/** Forget what pool and file hold. */
+/** Forget what pool and file hold; begin() does the rest. */
 static int reset(const struct tmem_nbd_export_config *config,
 		 struct tmem_pool *pool, struct findings *found, char *why,
 		 size_t why_size)
@@ -198,8 +233,6 @@ static int reset(const struct tmem_nbd_export_config *config,
 		return -EINVAL;
 	}
 	r = tmem_flush_object(pool, &nbd_device_record_oid);
-	if (r >= 0)
-		r = tmem_flush_object(pool, &nbd_device_oid);
 	if (r < 0)
 		return r;
 	found->kept = false;

@@ -274,9 +274,7 @@ static int check_config(const struct tmem_nbd_export_config *config, char *why,
 {
 	const char *text = config->description ? config->description : "";
 
-	if (config->size &&
-	    (config->size < TMEM_NBD_SIZE_MIN ||
-	     config->size > TMEM_NBD_SIZE_MAX || config->size % 512)) {
+	if (config->size && !tmem_nbd_size_is_valid(config->size)) {
 		snprintf(
 			why, why_size,
 			"a device's size is 4K to 16T and a multiple of 512, not %llu",
@@ -421,7 +419,7 @@ struct tmem_nbd_export *tmem_nbd_export_stop(struct tmem_nbd_export *nbd,
 	/* The file first: a pool without its file is refused, a file without
 	 * its pool too, and neither is mistaken for the device. */
 	if (!keep && nbd->overflow_fd >= 0)
-		(void)nbd_overflow_erase(&nbd->info.device->overflow);
+		(void)nbd_overflow_erase(nbd->overflow_fd);
 	nbd_device_close(nbd->info.device);
 	if (nbd->overflow_fd >= 0)
 		close(nbd->overflow_fd);

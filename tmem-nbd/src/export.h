@@ -53,6 +53,12 @@ extern const struct tmem_stat_desc tmem_nbd_stat_desc[];
 #define TMEM_NBD_SIZE_MIN 4096ull
 #define TMEM_NBD_SIZE_MAX (16ull << 40)
 
+static inline bool tmem_nbd_size_is_valid(uint64_t size)
+{
+	return size >= TMEM_NBD_SIZE_MIN && size <= TMEM_NBD_SIZE_MAX &&
+	       size % 512 == 0;
+}
+
 struct tmem_nbd_export_config {
 	/** Export's and client's name: rules as tmem_client_config.name. */
 	const char *name;

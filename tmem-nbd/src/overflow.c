@@ -92,6 +92,7 @@ int nbd_overflow_format(int fd, const struct nbd_overflow_header *header)
 	_Alignas(TMEM_PAGE_SIZE) union header_page page = {0};
 	uint64_t end = round_up(header->size);
 	ssize_t n;
+	int r;
 
 	memcpy(page.header.magic, magic, sizeof(magic));
 	page.header.version = htole32(VERSION);
@@ -102,9 +103,14 @@ int nbd_overflow_format(int fd, const struct nbd_overflow_header *header)
 	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)(end + TMEM_PAGE_SIZE)))
 		return -errno;
 	n = pwrite(fd, &page, sizeof(page), (off_t)end);
-	if (n != sizeof(page))
-		return n < 0 ? -errno : -ENOSPC;
-	return fsync(fd) ? -errno : 0;
+	if (n == sizeof(page))
+		r = fsync(fd) ? -errno : 0;
+	else
+		r = n < 0 ? -errno : -ENOSPC;
+	/* Without a header it would be taken for somebody's file. */
+	if (r < 0)
+		(void)nbd_overflow_erase(fd);
+	return r;
 }
 
 void nbd_overflow_init(struct nbd_overflow *overflow, int fd, uint64_t size)
@@ -153,9 +159,9 @@ int nbd_overflow_scan(const struct nbd_overflow *overflow,
 	}
 }
 
-int nbd_overflow_erase(const struct nbd_overflow *overflow)
+int nbd_overflow_erase(int fd)
 {
-	return ftruncate(overflow->fd, 0) ? -errno : 0;
+	return ftruncate(fd, 0) ? -errno : 0;
 }
 
 int nbd_overflow_punch(struct nbd_overflow *overflow, uint64_t page,

@@ -91,13 +91,14 @@ int nbd_overflow_scan(const struct nbd_overflow *overflow,
 		      struct nbd_page_map *map);
 
 /** Give up what the file holds: it is empty then, and of no device. */
-int nbd_overflow_erase(const struct nbd_overflow *overflow);
+int nbd_overflow_erase(int fd);
 
 /** use_ring false: never io_uring. */
 void nbd_overflow_io_init(struct nbd_overflow_io *io, bool use_ring);
 void nbd_overflow_io_deinit(struct nbd_overflow_io *io);
 
-/** Read or write all segments; each tells its own error. */
+/** Read or write all segments; each tells its own error: -ESTALE when somebody
+ * has truncated the file, or any of read(2)'s and write(2)'s. */
 void nbd_overflow_read(struct nbd_overflow *overflow,
 		       struct nbd_overflow_io *io, struct nbd_segment *segments,
 		       unsigned count);
