@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include "nbd-scene.h"
@@ -145,6 +146,19 @@ START_TEST(two_servers_do_not_share_a_file)
 }
 END_TEST
 
+/** A disk that fails before the header is written. */
+START_TEST(file_without_a_header_is_left_empty)
+{
+	int file = memfd_create("overflow", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct nbd_overflow_header found;
+
+	ck_assert_int_eq(fcntl(file, F_ADD_SEALS, F_SEAL_WRITE), 0);
+	ck_assert_int_eq(nbd_overflow_format(file, &header), -EPERM);
+	ck_assert_int_eq(nbd_overflow_probe(file, &found), -ENODATA);
+	close(file);
+}
+END_TEST
+
 /* Slots ------------------------------------------------------------------- */
 
 static struct nbd_segment segment_of(uint64_t page, uint32_t count,
@@ -224,15 +238,21 @@ START_TEST(full_disk_is_an_error_of_its_segments)
 }
 END_TEST
 
-START_TEST(truncated_file_is_an_error_of_its_segments)
+/** Slots that a truncation took must not come back as zeros when a write makes
+ * the file longer again. */
+START_TEST(truncated_file_is_an_error_for_good)
 {
 	struct nbd_segment segments[] = {segment_of(10, 4, 0),
-					 segment_of(498, 4, 10)};
+					 segment_of(700, 4, 10)};
 
-	ck_assert_int_eq(ftruncate(fd, 500 * TMEM_PAGE_SIZE), 0);
-	nbd_overflow_read(&overflow, &io, segments, 2);
+	nbd_overflow_write(&overflow, &io, segments, 2);
 	ck_assert_int_eq(segments[0].error, 0);
-	ck_assert_int_eq(segments[1].error, -EIO);
+	ck_assert_int_eq(ftruncate(fd, 5 * TMEM_PAGE_SIZE), 0);
+	nbd_overflow_write(&overflow, &io, &segments[1], 1);
+	ck_assert_int_eq(segments[1].error, -ESTALE);
+	nbd_overflow_read(&overflow, &io, segments, 2);
+	ck_assert_int_eq(segments[0].error, -ESTALE);
+	ck_assert_int_eq(segments[1].error, -ESTALE);
 }
 END_TEST
 
@@ -240,10 +260,13 @@ START_TEST(failing_file_is_an_error_of_all_segments)
 {
 	struct nbd_segment segments[TMEM_RUN_MAX];
 	unsigned i, count = scattered(segments);
-	int null = open("/dev/null", O_RDONLY);
+	char path[64];
+	int reader;
 
-	ck_assert_int_eq(dup2(null, fd), fd);
-	close(null);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	reader = open(path, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(dup2(reader, fd), fd);
+	close(reader);
 	nbd_overflow_write(&overflow, &io, segments, count);
 	for (i = 0; i < count; i++)
 		ck_assert_int_eq(segments[i].error, -EBADF);
@@ -259,7 +282,7 @@ static TCase *add_case(Suite *suite, const char *name, void (*setup)(void))
 	tcase_add_test(tc, scattered_slots_come_back);
 	tcase_add_test(tc, scan_finds_slots_and_no_holes);
 	tcase_add_test(tc, full_disk_is_an_error_of_its_segments);
-	tcase_add_test(tc, truncated_file_is_an_error_of_its_segments);
+	tcase_add_test(tc, truncated_file_is_an_error_for_good);
 	tcase_add_test(tc, failing_file_is_an_error_of_all_segments);
 	return tc;
 }
@@ -277,6 +300,7 @@ int main(void)
 	tcase_add_test(tc, any_byte_of_the_header_counts);
 	tcase_add_test(tc, other_files_are_left_alone);
 	tcase_add_test(tc, two_servers_do_not_share_a_file);
+	tcase_add_test(tc, file_without_a_header_is_left_empty);
 	add_case(suite, "without io_uring", set_up_plain);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

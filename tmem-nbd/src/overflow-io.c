@@ -7,6 +7,7 @@
 #include "overflow.h"
 #include <assert.h>
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /** Segments under way at a time, and entries of the submission queue: one is
@@ -108,16 +109,30 @@ static void transfer_ring(const struct nbd_overflow *overflow,
 	}
 }
 
+/** Whether nobody has truncated the file. Its end is the header's, which no slot
+ * reaches, so that a file that was cut stays too short: slots it has lost are
+ * never taken for holes that a later write made. */
+static bool is_whole(const struct nbd_overflow *overflow)
+{
+	struct stat st;
+
+	return !fstat(overflow->fd, &st) &&
+	       (uint64_t)st.st_size >= overflow->end + TMEM_PAGE_SIZE;
+}
+
 static void transfer(const struct nbd_overflow *overflow,
 		     struct nbd_overflow_io *io, bool write,
 		     struct nbd_segment *segments, unsigned count)
 {
+	int error = is_whole(overflow) ? 0 : -ESTALE;
 	unsigned i;
 
 	for (i = 0; i < count; i++) {
 		segments[i].done = 0;
-		segments[i].error = 0;
+		segments[i].error = error;
 	}
+	if (error)
+		return;
 	/* One alone gains nothing from the ring. */
 	if (io->has_ring && count > 1) {
 		transfer_ring(overflow, io, write, segments, count);
