@@ -58,6 +58,16 @@ for signal in KILL TERM; do
 done
 [[ $nbd_pid == "$first_pid" ]] || fail "the keeper was another"
 
+# Also to a store that takes no page: its record is there already.
+admin freeze tmemd
+kill -KILL "$tmemd_pid"
+wait_for 30 gone "$tmemd_pid"
+start 60
+wait_for 30 exports_are disk ||
+	fail "the keeper did not come back to a store that takes no page"
+holds_data || fail "pages were lost in a store that takes no page"
+admin thaw tmemd
+
 # The keeper goes: so do the pages.
 kill -KILL "$nbd_pid"
 wait_for 30 exports_are "" || fail "the export outlived its keeper"

@@ -56,13 +56,18 @@ int tmemd_records_put(struct tmemd_records *records, uid_t uid,
 {
 	struct tmem_oid oid = record_oid(uid, name);
 	union record record;
+	bool known;
 
+	/* A keeper that comes back must not need room for this. */
+	if (tmemd_records_get(records, uid, name, &known) && known == keep)
+		return 0;
 	memset(&record, 0, sizeof(record));
 	memcpy(record.magic, record_magic, sizeof(record.magic));
 	record.uid = uid;
 	record.keep = keep;
 	strncpy(record.name, name, sizeof(record.name) - 1);
-	return tmem_put(records->pool, &oid, 0, record.page) == TMEM_OK
+	return tmem_replace_run(records->pool, &oid, 0, 1, record.page, NULL) ==
+			       1
 		       ? 0
 		       : -ENOSPC;
 }
