@@ -8,6 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/nbd-lib.sh"
 requires_root
+rounds=${rounds:-${TMEM_TEST_FULL:+100}}
 rounds=${rounds:-8}
 
 # A tmpfs, so that pages outlive the process that serves them.
@@ -83,6 +84,7 @@ if [[ $where == hosted ]]; then
 		fail "the keeper serves a device whose pages are gone"
 	grep -q "no longer holds the device" "$tmp/nbd-disk.log" ||
 		fail "the keeper did not say why it ended"
+	[[ -s $tmp/overflow ]] || fail "the keeper removed a file with pages"
 else
 	end_server "$nbd_pid"
 	rm "$tmp/arena/arena"

@@ -127,6 +127,7 @@ static int start(struct nbd_server *server, struct tmem_store *store,
 		return r;
 	}
 	server->listen_fd = server->overflow_fd = -1;
+	server->begun = true;
 	return 0;
 }
 

@@ -243,6 +243,7 @@ int nbd_keeper_run(struct nbd_server *server, int sock)
 			 tmem_message_error(&reply, r));
 	tmem_message_deinit(&reply);
 	if (!r) {
+		server->begun = true;
 		r = nbd_daemon_ready(&server->daemon);
 		while (!r && !keep(&keeper))
 			r = come_back(&keeper);

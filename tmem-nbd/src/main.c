@@ -85,7 +85,7 @@ static int run(struct nbd_server *server)
 		close(server->listen_fd);
 	if (server->overflow_fd >= 0)
 		close(server->overflow_fd);
-	if (r < 0) {
+	if (r < 0 && !server->begun) {
 		(void)unlink(options->socket);
 		if (made)
 			(void)unlink(options->overflow);

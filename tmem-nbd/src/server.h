@@ -19,6 +19,8 @@ struct nbd_server {
 	/* Closed by whoever takes them over, -1 then. */
 	int listen_fd;
 	int overflow_fd; /* or -1 */
+	/* There is a device, whose pages the overflow file may hold. */
+	bool begun;
 };
 
 /** Serve from a store in this process. Returns 0 when a signal ended it, or
