@@ -26,6 +26,8 @@ refused "a device's size is 4K to 16T" --size 17T --socket "$socket"
 refused "multiple of 512" --size 10001 --socket "$socket"
 refused "it needs at least 4M" --size 1M --budget 1M --socket "$socket"
 refused "'zip' is none of" --size 1M --codec zip
+refused "is not a number from 1 to 65536" --size 1M --max-connections 100000
+refused "from 1 to 777, in octal" --size 1M --socket-mode 1000
 refused "contradict" --size 1M --tmemd "$tmp/no.sock"
 refused "'extra' is not an option" --size 1M extra
 refused "printable characters" --size 1M --name "a b" --socket "$socket"
@@ -127,7 +129,9 @@ qemu-io -f raw -c "read -P 9 4k 8k" "$nbd_uri" >"$tmp/out"
 end_server "$nbd_pid"
 start_export k --size 1M
 end_server "$nbd_pid"
-start_export k --size 2M
+start_export k --size 2M --codec zstd
+[[ $(stat_of '.pools[] | select(.name == "nbd") | .compress') == zstd ]] ||
+	fail "its pages are not compressed as told"
 qemu-io -f raw -c "read -P 0 0 2M" "$nbd_uri" >"$tmp/out"
 ! grep -i fail "$tmp/out" || fail "pages are there that were not kept"
 end_server "$nbd_pid"

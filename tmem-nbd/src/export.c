@@ -296,7 +296,8 @@ static int open_pool(struct tmem_nbd_export *nbd,
 	const struct tmem_client_config client = {.name = config->name,
 						  .uid = config->uid};
 	const struct tmem_pool_config pool = {.name = "nbd",
-					      .flags = TMEM_POOL_PERSISTENT};
+					      .flags = TMEM_POOL_PERSISTENT,
+					      .codec = config->codec};
 	int r;
 
 	r = tmem_client_new_local(config->store, &client, &nbd->client);

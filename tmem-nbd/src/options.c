@@ -100,8 +100,12 @@ static int parse_number(const char *option, const char *text, int base,
 	value = strtoul(text, &end, base);
 	if (errno || end == text || *end || *text == '-' || !value ||
 	    value > max) {
-		tmem_log(LOG_ERR, "--%s: '%s' is not a number from 1 to %lo%s",
-			 option, text, max, base == 8 ? ", in octal" : "");
+		tmem_log(
+			LOG_ERR,
+			base == 8
+				? "--%s: '%s' is not a number from 1 to %lo, in octal"
+				: "--%s: '%s' is not a number from 1 to %lu",
+			option, text, max);
 		return -EINVAL;
 	}
 	*out = (unsigned)value;
