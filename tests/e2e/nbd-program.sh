@@ -135,3 +135,24 @@ start_export k --size 2M --codec zstd
 qemu-io -f raw -c "read -P 0 0 2M" "$nbd_uri" >"$tmp/out"
 ! grep -i fail "$tmp/out" || fail "pages are there that were not kept"
 end_server "$nbd_pid"
+
+# A keeper's memory is not swapped out, to its own device at worst: it is locked
+# where tmemd's may be.
+locked() {
+	(($(awk '$1 == "VmLck:" { print $2 }' "/proc/$1/status") > 0))
+}
+start_export k --size 1M
+! locked "$tmemd_pid" || locked "$nbd_pid" ||
+	fail "the keeper's memory is not locked"
+end_server "$nbd_pid"
+
+# A limit on the size of files costs requests, and not the server.
+start_export k --size 32M --overflow "$tmp/limited"
+prlimit --pid "$tmemd_pid" --fsize=$((1 << 20))
+head -c 32M /dev/urandom >"$tmp/data"
+! nbdcopy "$tmp/data" "$nbd_uri" 2>/dev/null ||
+	fail "slots behind the limit were written"
+alive "$tmemd_pid" || fail "the limit killed tmemd"
+(($(nbd_stat k overflow_errors) > 0)) || fail "nothing overflowed"
+qemu-io -f raw -c "read 0 4k" "$nbd_uri" >/dev/null
+end_server "$nbd_pid"

@@ -25,6 +25,7 @@
 #include "codec.h"
 #include "log.h"
 #include "message.h"
+#include "protect.h"
 #include "uuid.h"
 
 /** Time that tmemd has to come back, and between two looks; and to end the
@@ -237,6 +238,9 @@ int nbd_keeper_run(struct nbd_server *server, int sock)
 	struct tmem_message reply = TMEM_MESSAGE_INIT;
 	int r;
 
+	/* The device may be swap, and then it is not there when tmemd is
+	 * gone and we are needed. */
+	(void)tmem_protect();
 	r = hand_over(&keeper, &reply);
 	if (r < 0)
 		tmem_log(LOG_ERR, "tmemd does not serve the export: %s",

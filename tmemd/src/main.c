@@ -81,7 +81,10 @@ int main(int argc, char **argv)
 	if (options.check_config)
 		return main_check_config(&options);
 	umask(077);
+	/* A client that has gone, and an overflow file that may not grow, are
+	 * errors of the call that meets them. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	r = options.daemon ? main_fork(&ready) : 0;
 	if (r == 0)
 		r = tmemd_daemon_run(&options, ready, error);
