@@ -24,6 +24,20 @@ static void must(int good, const char *what)
 	}
 }
 
+/* A folder of its own (dir, of 32 bytes) and a socket's path in it. */
+static void make_place(char *dir, char *path, size_t size)
+{
+	strcpy(dir, "/tmp/tmem-test-XXXXXX");
+	must(mkdtemp(dir) != NULL, "mkdtemp");
+	snprintf(path, size, "%s/socket", dir);
+}
+
+static void remove_place(const char *dir, const char *path)
+{
+	unlink(path);
+	rmdir(dir);
+}
+
 static int listen_at(const char *path)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -60,13 +74,62 @@ static int serve(struct tmem_sessions *sessions, int conn)
 	return op != NULL;
 }
 
+static void serve_until_quit(struct tmem_sessions *sessions, int listener)
+{
+	int conn;
+
+	do {
+		conn = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		must(conn >= 0, "accept");
+	} while (!serve(sessions, conn));
+}
+
+static void send_quit(const char *path)
+{
+	json_t *quit = tmem_message_request("quit");
+	int conn = tmem_message_connect(path, 60000);
+
+	must(conn >= 0, "connect");
+	must(tmem_message_send(conn, quit, NULL, 0, 60000) == 0, "quit");
+	json_decref(quit);
+	close(conn);
+}
+
+static void *keep_door(void *arg)
+{
+	struct test_attach_door *door = arg;
+
+	serve_until_quit(door->sessions, door->listener);
+	return NULL;
+}
+
+void test_attach_door_open(struct test_attach_door *door,
+			   struct tmem_store *store)
+{
+	make_place(door->dir, door->path, sizeof(door->path));
+	door->listener = listen_at(door->path);
+	must(tmem_sessions_new(store, NULL, NULL, &door->sessions) == 0,
+	     "tmem_sessions_new");
+	must(pthread_create(&door->thread, NULL, keep_door, door) == 0,
+	     "pthread_create");
+}
+
+void test_attach_door_close(struct test_attach_door *door)
+{
+	send_quit(door->path);
+	pthread_join(door->thread, NULL);
+	door->sessions = tmem_sessions_free(door->sessions);
+	close(door->listener);
+	remove_place(door->dir, door->path);
+}
+
 /* The server's process. Returns its exit status. */
 static int run(const struct test_attach_server *server, int listener)
 {
 	struct tmem_sessions *sessions;
 	struct tmem_store_config config;
 	struct tmem_store *store;
-	int r, conn;
+	int r;
 
 	tmem_store_config_init(&config);
 	config.budget = server->budget;
@@ -81,10 +144,7 @@ static int run(const struct test_attach_server *server, int listener)
 	tmem_store_shared_auth(store, getuid(), "two", &test_attach_uuid, true);
 	must(tmem_sessions_new(store, NULL, NULL, &sessions) == 0,
 	     "tmem_sessions_new");
-	do {
-		conn = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-		must(conn >= 0, "accept");
-	} while (!serve(sessions, conn));
+	serve_until_quit(sessions, listener);
 	tmem_sessions_free(sessions);
 	r = tmem_store_check(store, stderr);
 	tmem_store_close(store);
@@ -108,9 +168,7 @@ static void start(struct test_attach_server *server)
 void test_attach_server_start(struct test_attach_server *server,
 			      uint64_t budget)
 {
-	strcpy(server->dir, "/tmp/tmem-test-XXXXXX");
-	must(mkdtemp(server->dir) != NULL, "mkdtemp");
-	snprintf(server->path, sizeof(server->path), "%s/socket", server->dir);
+	make_place(server->dir, server->path, sizeof(server->path));
 	server->budget = budget;
 	server->arena = test_arena_memfd();
 	start(server);
@@ -130,17 +188,11 @@ void test_attach_server_restart(struct test_attach_server *server)
 
 int test_attach_server_stop(struct test_attach_server *server)
 {
-	json_t *quit = tmem_message_request("quit");
-	int conn = tmem_message_connect(server->path, 60000);
 	int status = -1;
 
-	must(conn >= 0, "connect");
-	must(tmem_message_send(conn, quit, NULL, 0, 60000) == 0, "quit");
-	json_decref(quit);
-	close(conn);
+	send_quit(server->path);
 	waitpid(server->pid, &status, 0);
 	close(server->arena);
-	unlink(server->path);
-	rmdir(server->dir);
+	remove_place(server->dir, server->path);
 	return status;
 }

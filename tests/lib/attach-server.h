@@ -1,14 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A process with a store that clients can attach to: tmemd's sessions without
- * the rest of tmemd.
+ * A store that clients can attach to: tmemd's sessions without the rest of
+ * tmemd. The door is a thread that lets them in, to a store of its own
+ * process; the server is a process with a store and its door.
  */
 #ifndef TEST_ATTACH_SERVER_H
 #define TEST_ATTACH_SERVER_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <tmem/types.h>
+
+struct tmem_sessions;
+struct tmem_store;
+
+struct test_attach_door {
+	char dir[32];
+	char path[64]; /* of the socket */
+	int listener;
+	struct tmem_sessions *sessions;
+	pthread_t thread;
+};
+
+/** Let clients attach to a store. Aborts on failure. */
+void test_attach_door_open(struct test_attach_door *door,
+			   struct tmem_store *store);
+
+/** End all sessions and wait for their ends. Free the clients first. */
+void test_attach_door_close(struct test_attach_door *door);
 
 struct test_attach_server {
 	char dir[32];

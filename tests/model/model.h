@@ -27,6 +27,7 @@
 #include <stdint.h>
 #include <tmem/client.h>
 #include <tmem/store.h>
+#include "attach-server.h"
 #include "random.h"
 
 #define MODEL_THREADS_MAX 8
@@ -163,7 +164,9 @@ void stamped_recovered(struct stamped_page *page, int outcome,
 struct world {
 	struct model *model;
 	struct tmem_store *store;
-	int fd; /* the arena's */
+	int fd;	       /* the arena's */
+	bool attached; /* clients reach the store through the door, by rings */
+	struct test_attach_door door;
 	struct tmem_client *client[MODEL_THREADS_MAX + 1];
 	struct tmem_pool *pool[MODEL_THREADS_MAX + 1][MODEL_KINDS];
 };
@@ -172,6 +175,7 @@ struct world_config {
 	uint64_t budget;
 	uint64_t capacity;
 	unsigned hash_bits;
+	bool attached;
 };
 
 /** Open a store on the arena in fd (which the caller keeps). */

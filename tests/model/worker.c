@@ -95,6 +95,7 @@ static void put_run(struct worker *worker)
 	struct model *model = worker->workload->world->model;
 	struct target t = choose(worker, 40);
 	bool replace = t.kind == MODEL_PERSISTENT &&
+		       !worker->workload->world->attached &&
 		       test_random_below(&worker->random, 2);
 	uint8_t outcome[TMEM_RUN_MAX];
 	unsigned stored = 0;

@@ -12,9 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include "arena-file.h"
 
-#define OWNER_UID 1000
+/* Longest wait for an attached store, ms; none should come near it. */
+#define PATIENCE 120000
 
 struct model *model_new(uint64_t seed, unsigned threads)
 {
@@ -94,29 +96,42 @@ static void pool_open(struct world *world, unsigned who, enum model_kind kind)
 			   config.name, who, strerror(-r));
 }
 
-void world_join(struct world *world, unsigned who)
+static void join(struct world *world, unsigned who, const char *name)
 {
 	static const char *const domains[] = {NULL, NULL, "blue", "none"};
-	char name[TMEM_NAME_MAX];
-	struct tmem_client_config config = {
+	const struct tmem_client_config config = {
 		.name = name,
-		.uid = OWNER_UID,
+		.uid = getuid(), /* an attached client's in any case */
 		.domain = domains[who % 4],
+		.timeout_ms = PATIENCE,
 	};
 	int r;
 
-	snprintf(name, sizeof(name), "client-%u", who);
-	r = tmem_client_new_local(world->store, &config, &world->client[who]);
+	if (world->attached)
+		r = tmem_client_attach(world->door.path, &config,
+				       &world->client[who]);
+	else
+		r = tmem_client_new_local(world->store, &config,
+					  &world->client[who]);
 	if (r)
-		model_fail(world->model, "tmem_client_new_local: %s",
+		model_fail(world->model, "%s cannot join: %s", name,
 			   strerror(-r));
+}
+
+void world_join(struct world *world, unsigned who)
+{
+	char name[TMEM_NAME_MAX];
+	int r;
+
+	snprintf(name, sizeof(name), "client-%u", who);
+	join(world, who, name);
 	for (int kind = 0; kind < MODEL_KINDS; kind++) {
 		struct tmem_pool_config pool;
 
 		if (model_is_shared(kind)) {
 			pool_config(who, kind, &pool);
-			r = tmem_store_shared_auth(world->store, OWNER_UID,
-						   name, &pool.uuid, true);
+			r = tmem_store_shared_auth(world->store, getuid(), name,
+						   &pool.uuid, true);
 			if (r)
 				model_fail(world->model, "shared_auth: %s",
 					   strerror(-r));
@@ -168,7 +183,8 @@ void world_open(struct world *world, struct model *model, int fd,
 	struct tmem_store_config store;
 	int r;
 
-	*world = (struct world){.model = model, .fd = fd};
+	*world = (struct world){
+		.model = model, .fd = fd, .attached = config->attached};
 	tmem_store_config_init(&store);
 	store.budget = config->budget;
 	store.capacity = config->capacity;
@@ -177,6 +193,8 @@ void world_open(struct world *world, struct model *model, int fd,
 	r = tmem_store_open(&store, &world->store);
 	if (r)
 		model_fail(model, "tmem_store_open: %s", strerror(-r));
+	if (world->attached)
+		test_attach_door_open(&world->door, world->store);
 	for (unsigned who = 0; who <= model->threads; who++)
 		world_join(world, who);
 }
@@ -185,5 +203,7 @@ void world_close(struct world *world)
 {
 	for (unsigned who = 0; who <= world->model->threads; who++)
 		world_leave(world, who);
+	if (world->attached)
+		test_attach_door_close(&world->door);
 	world->store = tmem_store_close(world->store);
 }
