@@ -58,7 +58,7 @@ START_TEST(pages_come_back)
 			tmem_codec_decompress(codecs, codec, out, n, got), 0);
 		ck_assert_mem_eq(page, got, sizeof(page));
 	}
-	ck_assert_uint_gt(held, 100);
+	ck_assert_uint_gt(held, 50);
 }
 END_TEST
 
