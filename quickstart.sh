@@ -231,7 +231,7 @@ drop_caches() {
 
 # A command in the mount namespace where tmemfs covers the directory.
 in_mount() {
-	nsenter --mount --target "$(<"$run/tmemfs.pid")" -- "$@"
+	nsenter --mount --root --target "$(<"$run/tmemfs.pid")" -- "$@"
 }
 
 # Read the files of the sample, the kernel's cache dropped; checksums go to
@@ -279,7 +279,7 @@ part_files() {
 	step "reading the files below $directory without tmemfs"
 	find "$directory" -xdev -type f -size +0 ! -path $'*\n*' -print0 \
 		>"$run/all" || true
-	[[ -s $run/all ]] || die "there are no files below $directory to read"
+	[[ -s $run/all ]] || die "there are no files below $directory to read: empty ones, those on other file systems, and names with a line break do not count"
 	cp "$run/all" "$run/names"
 	read_files lower sumfiles --bytes $((sample_mib << 20)) \
 		--seconds "$sample_seconds"
