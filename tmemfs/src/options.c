@@ -380,8 +380,9 @@ void fs_options_help(const char *program)
 	       "kept in tmem's store.\n"
 	       "\n"
 	       "    -f                     stay in the foreground\n"
-	       "    -d                     the same, and print every request\n"
+	       "    -d, -o debug           the same, and print every request\n"
 	       "    -s                     serve with one thread\n"
+	       "    --embedded             the same as -o embedded\n"
 	       "    -h, --help             print this\n"
 	       "    -V, --version          print the version\n"
 	       "    -o tmemd=SOCKET        tmemd's socket (default: " TMEM_SOCKET_PATH
@@ -399,9 +400,15 @@ void fs_options_help(const char *program)
 	       "    -o negative_timeout=S  seconds that absence is cached (default: 0)\n"
 	       "    -o max_threads=N       most threads (default: 64)\n"
 	       "    -o allow_other         let other users in (default as root)\n"
+	       "    -o allow_root          let root in, and nobody else\n"
 	       "    -o default_permissions let the kernel check permissions (default with\n"
-	       "                           allow_other; no_default_permissions: not)\n"
+	       "                           allow_other)\n"
+	       "    -o no_default_permissions  not, although others are let in\n"
+	       "    -o max_read=BYTES      most bytes in one request of the kernel's\n"
+	       "    -o auto_unmount        unmount also when the process is killed\n"
+	       "    -o fsname=NAME         shown as what is mounted (default: SOURCE)\n"
+	       "    -o subtype=TYPE        shown as fuse.TYPE (default: tmemfs)\n"
 	       "\n"
-	       "and what mount(8) and mount.fuse3(8) take. See tmemfs(1).\n",
+	       "and ro, noatime and the like, as mount(8) takes them. See tmemfs(1).\n",
 	       program);
 }
