@@ -5,23 +5,20 @@
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/daemon-lib.sh"
+. "$(dirname "$0")/examples-lib.sh"
 requires jq --version
 requires python3 --version
 top=$e2e_dir/../..
 
-# The literal blocks of a page's EXAMPLES, with this test's paths.
+# The examples of a page, with this test's paths.
 examples_of() {
-	awk '/^\.Sh/ { on = $2 == "EXAMPLES" }
-		/^\.Ed/ { literal = 0 }
-		on && literal { print }
-		/^\.Bd -literal/ { literal = 1 }' "$1" |
-		sed -e 's/\\e/\\/g' -e 's/\\-/-/g' \
-			-e "s,/run/tmem/tmemd.sock,$tmemd_socket,g" \
+	literal_examples "$1" |
+		sed -e "s,/run/tmem/tmemd.sock,$tmemd_socket,g" \
 			-e "s,/tmp/tmemd.sock,$tmp/example.sock,g" \
 			-e "s,/etc/tmem/tmemd.conf,$tmp/example.conf,g" \
 			-e "s,tmem-admin \([^-]\),tmem-admin --socket $tmemd_socket \1,"
 }
-run_examples() {
+run_page() {
 	examples_of "$1" >"$tmp/examples"
 	(($(wc -l <"$tmp/examples") >= $2)) || fail "$1 has no examples"
 	bash -euxo pipefail "$tmp/examples" >"$tmp/examples.log" 2>&1 ||
@@ -37,26 +34,9 @@ examples_of "$top/tmemd/man/tmemd.conf.5" >"$tmp/example.conf"
 (($(wc -l <"$tmp/example.conf") > 10)) || fail "tmemd.conf.5 has no examples"
 tmemd --config "$tmp/example.conf" --check-config >/dev/null
 
-run_examples "$top/tmemd/man/tmemd.8" 3
+run_page "$top/tmemd/man/tmemd.8" 3
 wait_for 30 test ! -S "$tmp/example.sock" || fail "the example's tmemd did not end"
-run_examples "$top/tmemd/man/tmemd-protocol.7" 3
-run_examples "$top/tmem-admin/man/tmem-admin.8" 12
+run_page "$top/tmemd/man/tmemd-protocol.7" 3
+run_page "$top/tmem-admin/man/tmem-admin.8" 12
 [[ $(client_of web .weight) == 200 ]] || fail "the example set no weight"
 expect web 0 get 0 100
-
-# They are well-formed pages, and what they document is what there is.
-requires groff --version
-for page in "$top"/tmemd/man/* "$top"/tmem-admin/man/*; do
-	groff -mandoc -Tutf8 -ww -z "$page" 2>"$tmp/groff.log"
-	[[ ! -s $tmp/groff.log ]] || fail "$page: $(<"$tmp/groff.log")"
-done
-for option in $(tmemd --help | grep -o -e '--[a-z-]*'); do
-	grep -q -e "Fl .*${option#--}" "$top/tmemd/man/tmemd.8" ||
-		fail "$option is not in tmemd.8"
-done
-for command in stats list set freeze thaw flush reclaim freeable shared-auth; do
-	for option in $(tmem-admin $command --help | grep -o -e '--[a-z-]*'); do
-		grep -q -e "Fl .*${option#--}" "$top/tmem-admin/man/tmem-admin.8" ||
-			fail "$option is not in tmem-admin.8"
-	done
-done
