@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/fsuid.h>
@@ -120,4 +121,20 @@ int fs_caller_create(fuse_req_t req, bool as_caller,
 	if (rc == -EACCES && !groups)
 		rc = make_as(req, what, true);
 	return rc;
+}
+
+/* They stay for who has CAP_FSETID. The system calls are of this thread. */
+void fs_caller_keep_set_id(bool as_caller, bool keep)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	if (!as_caller || syscall(SYS_capget, &header, data))
+		return;
+	data[0].effective &= ~(1u << CAP_FSETID);
+	if (keep)
+		data[0].effective |= data[0].permitted & (1u << CAP_FSETID);
+	syscall(SYS_capset, &header, data);
 }

@@ -36,4 +36,10 @@ int fs_caller_create(fuse_req_t req, bool as_caller,
  * own supplementary groups if so: before there are threads. */
 bool fs_caller_init(void);
 
+/**
+ * Say whether what this thread writes keeps its set-id bits; it does at first.
+ * as_caller is fs_caller_init()'s: without root's rights they never stay.
+ */
+void fs_caller_keep_set_id(bool as_caller, bool keep);
+
 #endif

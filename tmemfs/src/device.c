@@ -2,6 +2,7 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <stdatomic.h>
 #include <sys/uio.h>
@@ -25,6 +26,15 @@ static void note_init(const struct fuse_in_header *header,
 		init_unique = header->unique;
 }
 
+static void note_write(struct fuse_write_in *write, size_t size)
+{
+	if (size < sizeof(struct fuse_in_header) + sizeof(*write))
+		return;
+	write->flags &= ~(uint32_t)FS_TAKES_SET_ID;
+	if (write->write_flags & FUSE_WRITE_KILL_SUIDGID)
+		write->flags |= FS_TAKES_SET_ID;
+}
+
 static ssize_t device_read(int fd, void *buf, size_t size, void *userdata)
 {
 	struct fuse_in_header *header = buf;
@@ -36,6 +46,8 @@ static ssize_t device_read(int fd, void *buf, size_t size, void *userdata)
 		header->opcode = FUSE_CREATE;
 	else if (header->opcode == FUSE_INIT)
 		note_init(header, (void *)(header + 1), (size_t)n);
+	else if (header->opcode == FUSE_WRITE)
+		note_write((void *)(header + 1), (size_t)n);
 	return n;
 }
 

@@ -50,9 +50,10 @@ static int set_size(struct fs *fs, struct fs_node *node, int fd, off_t size,
 
 	if (rc)
 		return rc;
-	rc = fi ? ftruncate(fs_file_of(fi)->fd, size)
-		: truncate(fs_lower_path(fd, path), size);
-	rc = rc ? -errno : 0;
+	rc = fi && ftruncate(fs_file_of(fi)->fd, size) ? -errno : 0;
+	/* One open for reading only was opened with O_TRUNC. */
+	if (!fi || rc == -EINVAL)
+		rc = truncate(fs_lower_path(fd, path), size) ? -errno : 0;
 	fs_cache_change_end(&fs->cache, node, (uint64_t)size, UINT64_MAX);
 	return rc;
 }
@@ -69,7 +70,8 @@ static int set_attrs(struct fs *fs, struct fs_node *node, int fd,
 	if ((to_set & FUSE_SET_ATTR_MODE) &&
 	    chmod(fs_lower_path(fd, path), attr->st_mode))
 		return -errno;
-	if ((to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) &&
+	/* Told to set nothing, chown(2) still sets the time of change. */
+	if ((!to_set || (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))) &&
 	    fchownat(fd, "",
 		     to_set & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1,
 		     to_set & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1,

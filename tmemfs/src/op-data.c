@@ -5,6 +5,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "caller.h"
+#include "device.h"
 #include "ops.h"
 
 void fs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -52,6 +54,7 @@ void fs_op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	struct fs_file *file = fs_file_of(fi);
 	struct iovec iov = {.iov_base = (void *)data, .iov_len = size};
 	bool appends = (fi->flags & O_APPEND) && !fi->writepage;
+	bool takes_set_id = fi->flags & FS_TAKES_SET_ID;
 	ssize_t n = fs_cache_change_begin(&fs->cache, file->node);
 
 	if (n < 0) {
@@ -59,6 +62,8 @@ void fs_op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		return;
 	}
 	file->wrote = true;
+	if (takes_set_id)
+		fs_caller_keep_set_id(fs->as_caller, false);
 	if (appends) {
 		n = append(fs, file, &iov, off);
 		fs_cache_change_end(&fs->cache, file->node, 0, UINT64_MAX);
@@ -68,6 +73,8 @@ void fs_op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		fs_cache_change_end(&fs->cache, file->node, (uint64_t)off,
 				    size);
 	}
+	if (takes_set_id)
+		fs_caller_keep_set_id(fs->as_caller, true);
 	if (n < 0)
 		fs_reply(req, (int)n);
 	else

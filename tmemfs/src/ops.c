@@ -98,6 +98,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 	/* The kernel knows who wrote, and takes set-id bits away itself. */
 	conn->want &= ~(unsigned)FUSE_CAP_HANDLE_KILLPRIV;
+	/* It truncates what it opens itself, after checking that this is no
+	 * program that runs, and taking away set-id bits. */
+	conn->want &= ~(unsigned)FUSE_CAP_ATOMIC_O_TRUNC;
 	/* The kernel checks permissions, so it needs to know the ACLs. */
 	if (fs->opt.default_permissions)
 		want |= FUSE_CAP_POSIX_ACL;
