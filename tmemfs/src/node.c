@@ -176,6 +176,7 @@ static struct fs_node *node_new(struct fs_nodes *nodes,
 	node->user_ino =
 		fs_lower_user_ino(nodes->lower, found->id.dev, found->id.ino);
 	node->refs = 1;
+	node->told_size = -1;
 	return node;
 }
 

@@ -36,7 +36,8 @@ struct fs_node {
 	uint64_t serial; /* tells apart nodes at one address */
 	/* What the kernel was last told, to notice that it is out of date. */
 	_Atomic(int64_t) told_mtime; /* ns */
-	_Atomic(int64_t) told_size;
+	_Atomic(int64_t) told_size;  /* -1: nothing yet */
+	_Atomic(int64_t) told_news;  /* when these changed, CLOCK_MONOTONIC */
 	/* Set once, when the file is first opened; else NULL. */
 	_Atomic(struct fs_cache_file *) cache;
 	/* Removed through the mount: opening it again is no error. */

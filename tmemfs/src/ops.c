@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <time.h>
 
 #include "ops.h"
 
@@ -11,28 +12,37 @@
  * waits. */
 #define MOST_BACKGROUND 64u
 
+/* The kernel knows what it was told only once whoever asked has run, which may
+ * take this long, ns. */
+#define SLOWEST_ANSWER 10000000000ll
+
 static int64_t ns(const struct timespec *t)
 {
 	return t->tv_sec * 1000000000ll + t->tv_nsec;
 }
 
-/* The order of these does not matter: they are hints. */
-
 void fs_tell(struct fs_node *node, struct stat *st)
 {
-	atomic_store_explicit(&node->told_mtime, ns(&st->st_mtim),
-			      memory_order_relaxed);
-	atomic_store_explicit(&node->told_size, st->st_size,
-			      memory_order_relaxed);
+	int64_t mtime = ns(&st->st_mtim);
+	int64_t old_mtime = atomic_exchange(&node->told_mtime, mtime);
+	int64_t old_size = atomic_exchange(&node->told_size, st->st_size);
+
+	if (old_size >= 0 && (old_size != st->st_size || old_mtime != mtime))
+		atomic_store(&node->told_news,
+			     fs_version_clock(CLOCK_MONOTONIC));
 	st->st_ino = node->user_ino;
 }
 
 bool fs_was_told(struct fs_node *node, const struct stat *st)
 {
-	return atomic_load_explicit(&node->told_mtime, memory_order_relaxed) ==
-		       ns(&st->st_mtim) &&
-	       atomic_load_explicit(&node->told_size, memory_order_relaxed) ==
-		       st->st_size;
+	int64_t news;
+
+	if (atomic_load(&node->told_mtime) != ns(&st->st_mtim) ||
+	    atomic_load(&node->told_size) != st->st_size)
+		return false;
+	news = atomic_load(&node->told_news);
+	return news == 0 ||
+	       fs_version_clock(CLOCK_MONOTONIC) - news > SLOWEST_ANSWER;
 }
 
 int fs_entry(struct fs *fs, struct fs_found *found,

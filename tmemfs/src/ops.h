@@ -41,7 +41,8 @@ static inline void fs_reply(fuse_req_t req, int rc)
 /** Make attributes ready for the kernel, and remember what it was told. */
 void fs_tell(struct fs_node *node, struct stat *st);
 
-/** Whether the kernel was last told of this size and time of modification. */
+/** Whether the kernel was last told of this size and time of modification, and
+ * must know them by now. */
 bool fs_was_told(struct fs_node *node, const struct stat *st);
 
 /** The node of what was found (taken over), as an answer; the kernel then has
