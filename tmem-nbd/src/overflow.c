@@ -125,6 +125,12 @@ void nbd_overflow_init(struct nbd_overflow *overflow, int fd, uint64_t size)
 	flags = fcntl(fd, F_GETFL);
 	if (flags >= 0)
 		(void)fcntl(fd, F_SETFL, flags | O_DIRECT);
+	/* Writes that a killed tmemd had given to its ring outlive it, on the
+	 * open file that its keeper brings again: one that came after ours
+	 * would bring an old page back. To allocate the header's page, which
+	 * is there, changes nothing, and waits for direct I/O under way. */
+	(void)fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)overflow->end,
+			TMEM_PAGE_SIZE);
 	/* Behind the header there is nothing to lose. */
 	overflow->can_punch = !fallocate(
 		fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,

@@ -82,7 +82,7 @@ int nbd_overflow_probe(int fd, struct nbd_overflow_header *out);
 int nbd_overflow_format(int fd, const struct nbd_overflow_header *header);
 
 /** Use the file of a device of size bytes, or none (fd -1). fd stays the
- * caller's. */
+ * caller's. Waits for what a server that was killed is still writing. */
 void nbd_overflow_init(struct nbd_overflow *overflow, int fd, uint64_t size);
 void nbd_overflow_deinit(struct nbd_overflow *overflow);
 
