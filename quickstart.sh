@@ -144,6 +144,7 @@ exec {lock_fd}>>"$lock"
 flock --nonblock "$lock_fd" ||
 	die "another run is at work or still being taken down (process $(tail -n 1 "$lock")): wait for it to end"
 echo "$$" >"$lock"
+swap_is_free /proc/swaps || die "another swap device is in the way"
 
 run=$(mktemp -d /var/tmp/tmem-quickstart.XXXXXX)
 : >"$run/undo"

@@ -43,6 +43,19 @@ expect 1 ""
 TMEM_TEST_NO_SKIP='' body 'requires no-such-command-anywhere'
 expect 77 ""
 
+# Swap that was left on is told before it spoils a test.
+swaps() {
+	printf '%s\n' "Filename Type Size Used Priority" "$@" >"$tmp/swaps"
+}
+swaps "/dev/zram0 partition 1000 0 100" "/swapfile file 1000 0 -2"
+swap_is_free "$tmp/swaps" || fail "swap with other priorities is in the way"
+swaps "/swapfile file 1000 0 -2" "/dev/nbd0 partition 1000 10 32767"
+! swap_is_free "$tmp/swaps" 2>"$tmp/out" || fail "a first swap device is fine"
+grep -q '"swapoff /dev/nbd0"' "$tmp/out" || fail "said: $(<"$tmp/out")"
+swaps "/dev/loop-gone partition 1000 10 5"
+! swap_is_free "$tmp/swaps" 2>"$tmp/out" || fail "a dead swap device is fine"
+grep -q '"swapoff /dev/loop-gone"' "$tmp/out" || fail "said: $(<"$tmp/out")"
+
 # shellcheck disable=SC2016 # for the inner test to expand
 # A private directory is gone, and so is a server, once the test is.
 body 'echo "$tmp" >'"$tmp"'/where; start_server pid x sleep 1000; echo "$pid" >'"$tmp"'/pid'

@@ -115,6 +115,7 @@ requires_memcg() {
 requires_swap() {
 	requires_memcg
 	[[ -e /proc/swaps ]] || skip "needs a kernel with swap"
+	swap_is_free /proc/swaps || fail "another swap device is in the way"
 }
 
 # Needs MIB of available memory.

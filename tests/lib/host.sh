@@ -253,6 +253,24 @@ nbd_device_free() {
 	wait_for 10 umount "$1/mnt"
 }
 
+# Whether nothing is in the way of swap_on: no swap that comes as early, and none
+# that has lost its server, as when a run was killed with all it had started;
+# pages that the kernel swaps to that are lost. SWAPS is as /proc/swaps.
+#   swap_is_free SWAPS
+swap_is_free() {
+	local device priority _
+	while read -r device _ _ _ priority; do
+		if [[ $device == /dev/loop* ]] &&
+			! dd if="$device" of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; then
+			echo "$device is in use for swap and cannot be read, as its server is gone: run \"swapoff $device\", and restart the machine if that fails" >&2
+			return 1
+		elif [[ $priority == 32767 ]]; then
+			echo "$device is in use for swap before all others: run \"swapoff $device\"" >&2
+			return 1
+		fi
+	done <"$1"
+}
+
 # Swap on a device before all others, telling it which pages are free.
 #   swap_on DEVICE
 swap_on() {
