@@ -2,6 +2,7 @@
 #include "array-pool.h"
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include "client-ops.h"
 
@@ -12,7 +13,7 @@ struct array_pool {
 	struct tmem_pool base;
 	pthread_mutex_t lock;
 	uint8_t *page[PLACES];
-	bool refuse[PLACES];
+	atomic_bool refuse[PLACES];
 	test_array_pool_fn *on_flush;
 	void *on_flush_arg;
 	unsigned puts, gets;

@@ -4,7 +4,8 @@
  * for tests that say which puts are refused, and watch the order of calls. Of
  * objects it knows {0, 0, 0}, of any number of pages, and {1, 0, 0}, of one.
  *
- * Threading: page calls from any thread, all else while there are none.
+ * Threading: page calls and refusals from any thread, all else while there are
+ * none.
  */
 #ifndef TEST_ARRAY_POOL_H
 #define TEST_ARRAY_POOL_H

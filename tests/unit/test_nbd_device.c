@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include "access.h"
@@ -30,6 +31,13 @@ static void set_up_overflow(void)
 {
 	test_pages_init();
 	test_nbd_scene_init(&scene, SIZE, test_nbd_file());
+}
+
+/** For what does much, and is not about disks. */
+static void set_up_memory(void)
+{
+	test_pages_init();
+	test_nbd_scene_init(&scene, SIZE, memfd_create("file", MFD_CLOEXEC));
 }
 
 static void tear_down(void)
@@ -416,6 +424,63 @@ START_TEST(partial_writes_of_threads_lose_nothing)
 }
 END_TEST
 
+#define RUN    70u /* pages, over the border of two locks */
+#define ROUNDS 1500
+
+/** Whole runs are written, of one word each, dropped and read, while pages go
+ * to the pool or to the file as it comes: a read sees one write, whole. */
+static void *write_runs(void *arg)
+{
+	const uint64_t at = 30 * TMEM_PAGE_SIZE, length = RUN * TMEM_PAGE_SIZE;
+	uint64_t *run = malloc(length), word, bad;
+	struct test_random random;
+	struct nbd_io io;
+	unsigned round, i;
+	int r;
+
+	test_random_init(&random, test_seed() + *(const unsigned *)arg);
+	ck_assert_int_eq(nbd_io_init(&io, scene.device), 0);
+	for (round = 0; round < ROUNDS; round++) {
+		word = test_random_below(&random, 1u << 30);
+		test_array_pool_refuse(scene.pool, 30 + word % RUN, word & 256);
+		if (word % 8 < 3) {
+			r = nbd_access_read(scene.device, &io, at,
+					    (uint32_t)length, (uint8_t *)run,
+					    &bad);
+			/* Equal to itself, a word further on. */
+			ck_assert_mem_eq(run, run + 1, length - 8);
+		} else if (word % 8 < 6) {
+			for (i = 0; i < length / 8; i++)
+				run[i] = word;
+			r = nbd_access_write(scene.device, &io, at,
+					     (uint32_t)length, (uint8_t *)run);
+		} else {
+			r = nbd_access_zero(scene.device, &io, at, length,
+					    word % 8 == 6 ? NBD_ZERO_TRIM
+							  : NBD_ZERO_ALLOCATE);
+		}
+		ck_assert_int_eq(r, 0);
+	}
+	nbd_io_deinit(&io);
+	free(run);
+	return NULL;
+}
+
+START_TEST(runs_of_threads_are_seen_whole)
+{
+	static const unsigned number[WRITERS] = {0, 1, 2, 3};
+	pthread_t threads[WRITERS];
+	unsigned t;
+
+	for (t = 0; t < WRITERS; t++)
+		ck_assert_int_eq(pthread_create(&threads[t], NULL, write_runs,
+						(void *)&number[t]),
+				 0);
+	for (t = 0; t < WRITERS; t++)
+		pthread_join(threads[t], NULL);
+}
+END_TEST
+
 START_TEST(extents_follow_what_is_present)
 {
 	struct nbd_extent extents[8];
@@ -448,6 +513,7 @@ int main(void)
 	Suite *suite = suite_create("NBD device");
 	TCase *plain = tcase_create("without overflow file");
 	TCase *overflow = tcase_create("with overflow file");
+	TCase *memory = tcase_create("with overflow file in memory");
 	SRunner *runner;
 	int failed;
 
@@ -471,6 +537,10 @@ int main(void)
 	tcase_add_test(overflow, extents_follow_what_is_present);
 	suite_add_tcase(suite, plain);
 	suite_add_tcase(suite, overflow);
+	tcase_set_timeout(memory, 120);
+	tcase_add_checked_fixture(memory, set_up_memory, tear_down);
+	tcase_add_test(memory, runs_of_threads_are_seen_whole);
+	suite_add_tcase(suite, memory);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
 	failed = srunner_ntests_failed(runner);
