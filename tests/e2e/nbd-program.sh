@@ -52,6 +52,8 @@ echo precious >"$tmp/file"
 refused "not an overflow file" --size 1M --socket "$socket" \
 	--overflow "$tmp/file"
 [[ $(cat "$tmp/file") == precious ]] || fail "a file was overwritten"
+refused "name a file in a file system on it" --size 1M --socket "$socket" \
+	--overflow /dev/null
 refused "opening the overflow file" --size 1M --socket "$socket" \
 	--overflow "$tmp/no/such/file"
 

@@ -71,6 +71,10 @@ static int find(const struct tmem_nbd_export_config *config,
 		snprintf(
 			why, why_size,
 			"the overflow file is not empty and not an overflow file: name another, or empty it if its data is not needed");
+	else if (r == -EOPNOTSUPP)
+		snprintf(
+			why, why_size,
+			"the overflow file is no regular file: of a disk or partition, name a file in a file system on it");
 	else if (r == -EBUSY)
 		snprintf(
 			why, why_size,

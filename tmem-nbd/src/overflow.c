@@ -63,8 +63,9 @@ int nbd_overflow_probe(int fd, struct nbd_overflow_header *out)
 
 	if (fstat(fd, &st))
 		return -errno;
+	/* A disk has no holes to tell what was never written. */
 	if (!S_ISREG(st.st_mode))
-		return -EMEDIUMTYPE;
+		return -EOPNOTSUPP;
 	r = lock_file(fd);
 	if (r < 0)
 		return r;

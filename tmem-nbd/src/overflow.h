@@ -73,8 +73,8 @@ struct nbd_segment {
 /**
  * Look at a file before it is used: lock it against other servers and read its
  * header. Returns 0; -ENODATA when it is empty; -EMEDIUMTYPE when it is
- * something else than an overflow file; -EBUSY when another server has it;
- * any of read(2)'s.
+ * something else than an overflow file; -EOPNOTSUPP when it is no regular
+ * file; -EBUSY when another server has it; any of read(2)'s.
  */
 int nbd_overflow_probe(int fd, struct nbd_overflow_header *out);
 

@@ -57,7 +57,6 @@ enum nbd_option_reply {
 	NBD_REP_ERR_UNSUP = (int)NBD_REP_ERR(1),
 	NBD_REP_ERR_INVALID = (int)NBD_REP_ERR(3),
 	NBD_REP_ERR_UNKNOWN = (int)NBD_REP_ERR(6),
-	NBD_REP_ERR_TOO_BIG = (int)NBD_REP_ERR(9),
 };
 
 enum nbd_info {
@@ -135,7 +134,6 @@ enum nbd_error {
 	NBD_ENOSPC = 28,
 	NBD_EOVERFLOW = 75,
 	NBD_ENOTSUP = 95,
-	NBD_ESHUTDOWN = 108,
 };
 
 /** The one metadata context, and the id it has here. */
