@@ -205,27 +205,21 @@ static bool current_locked(const struct fs_cache *cache,
 			       fs_version_equal(&file->version, version));
 }
 
-/* What has to be done about an old version, outside the lock. */
-struct aftermath {
-	bool flush; /* its pages in the store */
-	bool drop;  /* its pages in the kernel */
-	struct tmem_oid oid;
-};
-
-/* The file is known to have another version: give it another object id. */
-static void renew_locked(struct fs_cache *cache, struct fs_node *node,
+/* The file is known to have another version: give it another object id.
+ * Returns whether the kernel has to drop its pages. */
+static bool renew_locked(struct fs_cache *cache, struct fs_node *node,
 			 struct fs_cache_file *file,
 			 const struct fs_version *version,
-			 struct aftermath *after)
+			 struct fs_cache_garbage *garbage)
 {
 	bool exclusive = cache->coherency == FS_EXCLUSIVE;
+	/* It knows of changes through the mount; strict, it has no pages but
+	 * those of mappings. */
+	bool drop = file->kernel != KERNEL_NONE && !file->own &&
+		    cache->coherency == FS_OPEN;
 
-	*after = (struct aftermath){
-		.flush = file->known && file->held,
-		/* The kernel knows of changes through the mount; strict, it
-		 * has no pages but those of mappings. */
-		.drop = file->kernel != KERNEL_NONE && !file->own &&
-			cache->coherency == FS_OPEN,
+	*garbage = (struct fs_cache_garbage){
+		.any = file->known && file->held,
 		.oid = file->oid,
 	};
 	if (file->kernel == KERNEL_SAME)
@@ -238,27 +232,26 @@ static void renew_locked(struct fs_cache *cache, struct fs_node *node,
 	file->proven = exclusive;
 	file->own = false;
 	file->held = false;
+	return drop;
 }
 
-static void clear_up(struct fs_cache *cache, struct fs_node *node,
-		     const struct aftermath *after)
+void fs_cache_collect(struct fs_cache *cache,
+		      const struct fs_cache_garbage *garbage)
 {
-	if (after->flush)
-		tmem_flush_object(cache->pool, &after->oid);
-	if (after->drop)
-		fs_notify_drop(cache->notify, node);
+	if (garbage->any)
+		tmem_flush_object(cache->pool, &garbage->oid);
 }
 
 /* Opening -------------------------------------------------------------------*/
 
 int fs_cache_open(struct fs_cache *cache, struct fs_node *node, int fd,
-		  bool *keep)
+		  bool *keep, struct fs_cache_garbage *garbage)
 {
 	struct fs_cache_file *file = file_of(node);
-	struct aftermath after = {.flush = false};
 	struct fs_version version;
 	int rc;
 
+	garbage->any = false;
 	if (!file)
 		return -ENOMEM;
 	pthread_rwlock_wrlock(&file->lock);
@@ -272,14 +265,12 @@ int fs_cache_open(struct fs_cache *cache, struct fs_node *node, int fd,
 	if (current_locked(cache, file, &version)) {
 		*keep = *keep || file->kernel == KERNEL_SAME;
 	} else if (file->writers == 0) {
-		renew_locked(cache, node, file, &version, &after);
-		after.drop = false;
+		renew_locked(cache, node, file, &version, garbage);
 	}
 	/* What is not kept, the kernel drops before its opener goes on. */
 	if (!*keep)
 		file->kernel = file->writers ? KERNEL_MIXED : KERNEL_NONE;
 	pthread_rwlock_unlock(&file->lock);
-	clear_up(cache, node, &after);
 	return 0;
 }
 
@@ -308,14 +299,14 @@ int fs_cache_change_begin(struct fs_cache *cache, struct fs_node *node)
 {
 	struct fs_version any = {.size = 0};
 	struct fs_cache_file *file = file_of(node);
-	struct aftermath after;
+	struct fs_cache_garbage none;
 
 	if (!file)
 		return -ENOMEM;
 	pthread_rwlock_wrlock(&file->lock);
 	/* The store may hold pages from before the node was last forgotten. */
 	if (cache->coherency == FS_EXCLUSIVE && !file->known)
-		renew_locked(cache, node, file, &any, &after);
+		renew_locked(cache, node, file, &any, &none);
 	file->writers++;
 	file->change++;
 	file->own = true;
@@ -367,8 +358,7 @@ static void view_locked(const struct fs_cache_file *file,
 static int look(struct fs_cache *cache, struct fs_cache_file *file,
 		struct fs_cache_read *read)
 {
-	struct aftermath after = {.flush = false};
-	bool known;
+	bool known, drop = false;
 	int rc;
 
 	rc = version_now(read->fd, &read->version);
@@ -387,7 +377,8 @@ static int look(struct fs_cache *cache, struct fs_cache_file *file,
 	rc = version_now(read->fd, &read->version);
 	known = current_locked(cache, file, &read->version);
 	if (rc == 0 && !known && file->writers == 0) {
-		renew_locked(cache, read->node, file, &read->version, &after);
+		drop = renew_locked(cache, read->node, file, &read->version,
+				    &read->garbage);
 		known = true;
 	}
 	if (file->kernel == KERNEL_NONE || !known)
@@ -395,7 +386,8 @@ static int look(struct fs_cache *cache, struct fs_cache_file *file,
 							   : KERNEL_MIXED;
 	view_locked(file, read, known);
 	pthread_rwlock_unlock(&file->lock);
-	clear_up(cache, read->node, &after);
+	if (drop)
+		fs_notify_drop(cache->notify, read->node);
 	return rc;
 }
 
@@ -522,9 +514,9 @@ int fs_cache_read(struct fs_cache *cache, struct fs_node *node, int fd,
 	int rc;
 
 	assert(size <= MOST_READ);
+	*read = (struct fs_cache_read){.node = node, .fd = fd};
 	if (!buffer)
 		return -ENOMEM;
-	*read = (struct fs_cache_read){.node = node, .fd = fd};
 	rc = look(cache, file, read);
 	if (rc || off >= read->version.size)
 		return rc;
@@ -570,6 +562,7 @@ void fs_cache_fill(struct fs_cache *cache, struct fs_cache_read *read)
 	struct fs_cache_file *file = atomic_load(&read->node->cache);
 	struct fs_version version;
 
+	fs_cache_collect(cache, &read->garbage);
 	if (!read->usable || !read->count ||
 	    !memchr(read->state, PAGE_READ, read->count))
 		return;

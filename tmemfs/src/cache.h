@@ -49,13 +49,25 @@ void fs_cache_deinit(struct fs_cache *cache);
 /** Free a node's state; NULL is fine. */
 void fs_cache_file_free(struct fs_cache_file *file);
 
+/** Pages in the store that nobody can ask for any more: of an old version. */
+struct fs_cache_garbage {
+	bool any;
+	struct tmem_oid oid;
+};
+
+/** Flush them, with nobody waiting: a store that does not answer takes its
+ * time. */
+void fs_cache_collect(struct fs_cache *cache,
+		      const struct fs_cache_garbage *garbage);
+
 /**
  * A file was opened as fd (and is about to be known to its opener). Keeps
  * count; pair with fs_cache_close(). *keep says whether the kernel's pages of
- * the file are still good. Returns 0 or -errno.
+ * the file are still good. *garbage is to be collected after the answer.
+ * Returns 0 or -errno.
  */
 int fs_cache_open(struct fs_cache *cache, struct fs_node *node, int fd,
-		  bool *keep);
+		  bool *keep, struct fs_cache_garbage *garbage);
 void fs_cache_close(struct fs_node *node);
 
 /** The kernel's pages are about to be dropped. */
@@ -74,6 +86,7 @@ struct fs_cache_read {
 	uint8_t *state; /* of each page: enum in cache.c */
 	struct fs_version version;
 	struct tmem_oid oid;
+	struct fs_cache_garbage garbage;
 	uint64_t change;
 	bool usable;	/* the store may be asked */
 	bool proven;	/* and what is read below may be put */
@@ -88,7 +101,8 @@ struct fs_cache_read {
 int fs_cache_read(struct fs_cache *cache, struct fs_node *node, int fd,
 		  size_t size, uint64_t off, struct fs_cache_read *read);
 
-/** Put what had to be read below, after the answer was sent. */
+/** Put what had to be read below, after the answer was sent (also that it
+ * failed), and collect garbage. */
 void fs_cache_fill(struct fs_cache *cache, struct fs_cache_read *read);
 
 /** Around every change of a file's bytes or size through the mount. off and

@@ -13,17 +13,18 @@ void fs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
-	struct fs_file *file = fs_file_of(fi);
+	struct fs_file *file = fs_file_ref(fs_file_of(fi));
 	struct fs_cache_read read;
 	int rc = fs_cache_read(&fs->cache, file->node, file->fd, size,
 			       (uint64_t)off, &read);
 
-	if (rc) {
+	if (rc)
 		fs_reply(req, rc);
-		return;
-	}
-	fuse_reply_buf(req, read.data, read.size);
+	else
+		fuse_reply_buf(req, read.data, read.size);
+	/* From here on, the kernel may release the file. */
 	fs_cache_fill(&fs->cache, &read);
+	fs_file_unref(fs, file);
 }
 
 /*

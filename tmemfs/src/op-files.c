@@ -43,18 +43,21 @@ static void refresh_attrs(struct fs *fs, struct fs_node *node, fuse_ino_t ino,
 /* Make an open file of fd, which is taken over. Returns NULL and a negative
  * errno in *rc on failure. */
 static struct fs_file *file_new(struct fs *fs, struct fs_node *node, int fd,
-				struct fuse_file_info *fi, int *rc)
+				struct fuse_file_info *fi,
+				struct fs_cache_garbage *garbage, int *rc)
 {
 	struct fs_file *file = malloc(sizeof(*file));
 	bool keep = false;
 
-	*rc = file ? fs_cache_open(&fs->cache, node, fd, &keep) : -ENOMEM;
+	*rc = file ? fs_cache_open(&fs->cache, node, fd, &keep, garbage)
+		   : -ENOMEM;
 	if (*rc) {
 		free(file);
 		close(fd);
 		return NULL;
 	}
-	*file = (struct fs_file){.node = node, .fd = fd};
+	*file = (struct fs_file){.refs = 1, .node = node, .fd = fd};
+	fs_node_ref(&fs->nodes, node);
 	fi->fh = (uintptr_t)file;
 	/* Strict, every read(2) is a READ: nothing else would do, since the
 	 * kernel may use a page, or a size, that was true when it asked. */
@@ -63,10 +66,19 @@ static struct fs_file *file_new(struct fs *fs, struct fs_node *node, int fd,
 	return file;
 }
 
-static void file_free(struct fs_file *file)
+struct fs_file *fs_file_ref(struct fs_file *file)
 {
+	atomic_fetch_add(&file->refs, 1);
+	return file;
+}
+
+void fs_file_unref(struct fs *fs, struct fs_file *file)
+{
+	if (atomic_fetch_sub(&file->refs, 1) > 1)
+		return;
 	fs_cache_close(file->node);
 	close(file->fd);
+	fs_node_unref(&fs->nodes, file->node, 1);
 	free(file);
 }
 
@@ -100,6 +112,7 @@ void fs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
 	struct fs_node *node = fs_node_of(fs, ino);
+	struct fs_cache_garbage garbage;
 	struct fs_file *file;
 	struct stat st;
 	int fd = open_node(fs, node, fi->flags), rc = fd;
@@ -108,23 +121,21 @@ void fs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fs_reply(req, rc);
 		return;
 	}
-	if (fstat(fd, &st)) {
-		rc = -errno;
+	rc = fstat(fd, &st) ? -errno : is_stale(node, &st) ? -ESTALE : 0;
+	if (rc) {
 		close(fd);
 		fs_reply(req, rc);
-		return;
-	}
-	if (is_stale(node, &st)) {
-		close(fd);
-		fs_reply(req, -ESTALE);
 		return;
 	}
 	refresh_attrs(fs, node, ino, &st);
-	file = file_new(fs, node, fd, fi, &rc);
-	if (!file)
+	file = file_new(fs, node, fd, fi, &garbage, &rc);
+	if (!file) {
 		fs_reply(req, rc);
-	else if (fuse_reply_open(req, fi) == -ENOENT)
-		file_free(file);
+		return;
+	}
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		fs_file_unref(fs, file);
+	fs_cache_collect(&fs->cache, &garbage);
 }
 
 /* A descriptor on the new file and its entry. It is identified by the
@@ -186,6 +197,7 @@ void fs_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 		.flags = lower_flags(fi->flags),
 		.open = true,
 	};
+	struct fs_cache_garbage garbage;
 	struct fs_file *file;
 	int fd, rc;
 
@@ -202,19 +214,24 @@ void fs_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 		fs_reply(req, fd);
 		return;
 	}
-	file = file_new(fs, fs_node_of(fs, entry.ino), fd, fi, &rc);
+	file = file_new(fs, fs_node_of(fs, entry.ino), fd, fi, &garbage, &rc);
 	if (!file) {
 		fs_node_unref(&fs->nodes, fs_node_of(fs, entry.ino), 1);
 		fs_reply(req, rc);
-	} else if (fuse_reply_create(req, &entry, fi) == -ENOENT) {
-		file_free(file);
+		return;
+	}
+	if (fuse_reply_create(req, &entry, fi) == -ENOENT) {
+		fs_file_unref(fs, file);
 		fs_node_unref(&fs->nodes, fs_node_of(fs, entry.ino), 1);
 	}
+	fs_cache_collect(&fs->cache, &garbage);
 }
 
 void fs_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	fs_locks_release(&fs_of(req)->locks, fs_file_of(fi));
-	file_free(fs_file_of(fi));
+	struct fs *fs = fs_of(req);
+
+	fs_locks_release(&fs->locks, fs_file_of(fi));
+	fs_file_unref(fs, fs_file_of(fi));
 	fs_reply(req, 0);
 }

@@ -8,10 +8,12 @@
 
 #include "fs.h"
 
-/** An open file; fi->fh is its address. */
+/** An open file; fi->fh is its address. It outlives its release while somebody
+ * still has a reference. */
 struct fs_file {
-	struct fs_node *node;
-	int fd; /* lower, never O_DIRECT or O_APPEND */
+	_Atomic(unsigned) refs;
+	struct fs_node *node; /* with a reference */
+	int fd;		      /* lower, never O_DIRECT or O_APPEND */
 	bool wrote;
 };
 
@@ -97,6 +99,8 @@ void fs_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void fs_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 
 /* op-files.c */
+struct fs_file *fs_file_ref(struct fs_file *file);
+void fs_file_unref(struct fs *fs, struct fs_file *file);
 void fs_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 		  mode_t mode, struct fuse_file_info *fi);
