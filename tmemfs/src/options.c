@@ -293,6 +293,25 @@ static int resolve(const struct parse *parse, struct fs_options *opt)
 	return 0;
 }
 
+/* The socket's path is used again whenever tmemd comes back, from the root
+ * directory. It need not exist now. */
+static int make_absolute(char **path)
+{
+	char *here, *whole = NULL;
+
+	if (!*path || **path == '/')
+		return 0;
+	here = get_current_dir_name();
+	if (!here)
+		return bad("tmemd", *path, "give its whole path");
+	if (asprintf(&whole, "%s/%s", here, *path) < 0)
+		whole = NULL;
+	free(here);
+	free(*path);
+	*path = whole;
+	return whole ? 0 : -ENOMEM;
+}
+
 static int settle_store(const struct texts *text, struct fs_options *opt)
 {
 	int rc;
@@ -304,8 +323,10 @@ static int settle_store(const struct texts *text, struct fs_options *opt)
 		return bad(
 			"name", opt->name,
 			"use at most 63 printable characters, no / and no space");
-	rc = parse_codec(text->codec, &opt->codec);
-	return rc ? rc : parse_budget(text->budget, &opt->budget);
+	if ((rc = make_absolute(&opt->socket)) ||
+	    (rc = parse_codec(text->codec, &opt->codec)))
+		return rc;
+	return parse_budget(text->budget, &opt->budget);
 }
 
 static int settle(struct fuse_args *args, struct parse *parse)
