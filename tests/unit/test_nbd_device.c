@@ -307,6 +307,26 @@ START_TEST(lost_page_is_an_error_and_no_zeros)
 }
 END_TEST
 
+/** Taken up again, a device does not know its pages; but a pool without its
+ * record has been flushed, and what the file holds may be old. */
+START_TEST(flushed_pool_is_an_error_after_a_restart)
+{
+	uint8_t bytes[TMEM_PAGE_SIZE];
+
+	test_array_pool_refuse(scene.pool, 5, true);
+	ck_assert_int_eq(write_page(5, 50), 0);
+	test_array_pool_refuse(scene.pool, 5, false);
+	ck_assert_int_eq(write_page(5, 51), 0);
+	test_nbd_scene_reopen(&scene);
+	ck_assert(reads_as(7, 0));
+	test_array_pool_lose(scene.pool, 5);
+	test_array_pool_lose(scene.pool, ALL); /* the record */
+	ck_assert_int_eq(read_bytes(5 * TMEM_PAGE_SIZE, sizeof(bytes), bytes),
+			 -EIO);
+	ck_assert_uint_eq(stat_of(TMEM_NBD_STAT_lost), 1);
+}
+END_TEST
+
 /* Bytes ------------------------------------------------------------------- */
 
 /** Random accesses of all kinds against an array of bytes, with random pages
@@ -532,6 +552,7 @@ int main(void)
 	tcase_add_test(overflow, slot_is_punched_before_the_page_is_flushed);
 	tcase_add_test(overflow, full_disk_keeps_the_old_page);
 	tcase_add_test(overflow, failing_disk_is_an_error_of_its_pages);
+	tcase_add_test(overflow, flushed_pool_is_an_error_after_a_restart);
 	tcase_add_test(overflow, accesses_agree_with_an_array);
 	tcase_add_test(overflow, partial_writes_of_threads_lose_nothing);
 	tcase_add_test(overflow, extents_follow_what_is_present);

@@ -45,7 +45,8 @@ struct nbd_device {
 	struct nbd_page_map held;    /* in the pool */
 	struct nbd_page_map spilled; /* in the overflow file */
 	/* Whether held is exact: then a miss of a held page is a loss. After
-	 * a restart all bits are set, and misses clear them. */
+	 * a restart all bits are set, and misses clear them, as long as the
+	 * device's record is there. */
 	bool exact;
 	struct nbd_range_lock range_lock;
 	/* Of nbd_device_report(). */

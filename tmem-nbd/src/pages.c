@@ -129,12 +129,22 @@ static uint64_t read_overflow(struct nbd_device *device, struct nbd_io *io,
 	return failed;
 }
 
+/** Whether somebody has flushed the whole pool: the device's record went too.
+ */
+static bool is_flushed(struct nbd_device *device)
+{
+	uint8_t record[TMEM_PAGE_SIZE];
+
+	return tmem_get(device->pool, &nbd_device_record_oid, 0, record) !=
+	       TMEM_OK;
+}
+
 /** The pool should hold page and does not. Returns whether that is a loss. */
 static bool is_lost(struct nbd_device *device, struct nbd_io *io, uint64_t page)
 {
 	if (!nbd_page_map_test(&device->held, page))
 		return false;
-	if (!device->exact) {
+	if (!device->exact && !is_flushed(device)) {
 		/* The lock is shared, but nobody else sets this bit now. */
 		nbd_page_map_clear(&device->held, page, 1);
 		return false;
