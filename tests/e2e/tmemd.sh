@@ -28,6 +28,16 @@ refused 1 "there is no group" tmemd --config /dev/null --arena none \
 touch "$tmp/file"
 refused 1 "is no socket" tmemd --config /dev/null --arena none \
 	--socket "$tmp/file"
+python3 -c 'import signal, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+signal.pause()' "$tmp/datagrams" &
+cleanup_fn stop_process $!
+disown $!
+wait_for 30 test -S "$tmp/datagrams"
+refused 1 "another program" tmemd --config /dev/null --arena none \
+	--socket "$tmp/datagrams"
+[[ -S $tmp/datagrams ]] || fail "another program's socket was removed"
 refused 1 "directory that exists" tmemd --config /dev/null --arena none \
 	--socket "$tmp/no/such/directory.sock"
 [[ $(findmnt -no FSTYPE -T "$tmp") == tmpfs ]] ||

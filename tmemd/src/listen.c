@@ -37,15 +37,15 @@ static void listen_directory(const char *path)
 		(void)!chmod(directory, 0755);
 }
 
-/* Whether somebody listens at path. */
+/* Whether somebody has the socket at path: one that is stopped, or speaks
+ * something else, too. */
 static bool listen_is_live(const char *path)
 {
 	int sock = tmem_message_connect(path, TMEM_MESSAGE_TIMEOUT);
 
-	if (sock < 0)
-		return false;
-	close(sock);
-	return true;
+	if (sock >= 0)
+		close(sock);
+	return sock != -ENOENT && sock != -ECONNREFUSED;
 }
 
 /* Wait for the lock as long as its holder does not listen: it is ending, or
