@@ -38,6 +38,11 @@ wait_for 30 test -S "$tmp/datagrams"
 refused 1 "another program" tmemd --config /dev/null --arena none \
 	--socket "$tmp/datagrams"
 [[ -S $tmp/datagrams ]] || fail "another program's socket was removed"
+(
+	ulimit -f 1024
+	refused 1 "File too large" tmemd --config /dev/null --arena none \
+		--socket "$tmp/none.sock"
+)
 refused 1 "directory that exists" tmemd --config /dev/null --arena none \
 	--socket "$tmp/no/such/directory.sock"
 [[ $(findmnt -no FSTYPE -T "$tmp") == tmpfs ]] ||
@@ -94,6 +99,28 @@ cleanup_fn stop_process "$tmemd_pid"
 admin stats >/dev/null
 refused 1 "process $tmemd_pid" tmemd --daemon --config /dev/null --arena none \
 	--socket "$tmemd_socket"
+end_server "$tmemd_pid"
+
+# Also with no terminal, nor anything else, on its standard descriptors.
+timeout 30 tmemd --daemon --config /dev/null --arena none --budget 32M \
+	--socket "$tmemd_socket" <&- >&- 2>&- ||
+	fail "it does not start with its standard descriptors closed"
+tmemd_pid=$(<"$tmemd_socket.lock")
+cleanup_fn stop_process "$tmemd_pid"
+timeout 30 tmem-admin --socket "$tmemd_socket" stats >/dev/null ||
+	fail "it does not answer when started with its descriptors closed"
+end_server "$tmemd_pid"
+
+# A file named from where it was started is found again from elsewhere.
+echo 'budget = 32M' >"$conf"
+(cd "$tmp" && tmemd --daemon --config "$(basename "$conf")" --arena none \
+	--socket "$tmemd_socket")
+tmemd_pid=$(<"$tmemd_socket.lock")
+cleanup_fn stop_process "$tmemd_pid"
+echo 'budget = 48M' >"$conf"
+kill -HUP "$tmemd_pid"
+wait_for 30 budget_is $((48 << 20)) ||
+	fail "in the background, a relative --config is not read again"
 end_server "$tmemd_pid"
 
 # What systemd is told.

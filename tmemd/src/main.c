@@ -51,6 +51,19 @@ static int main_fork(int *ready)
 	return 0;
 }
 
+/* Have descriptors 0 to 2 open: a socket or the arena must not become what
+ * stdio, or going to the background, takes for the terminal. */
+static void main_open_standard(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 static int main_check_config(const struct tmemd_options *options)
 {
 	struct tmemd_config config;
@@ -74,6 +87,7 @@ int main(int argc, char **argv)
 	int ready = -1;
 	int r;
 
+	main_open_standard();
 	tmem_log_init("tmemd");
 	r = tmemd_options_parse(&options, argc, argv);
 	if (r != TMEMD_OPTIONS_RUN)

@@ -79,7 +79,10 @@ static int options_scan(struct tmemd_options *options,
 						   options_long[index].name,
 						   why);
 		} else if (c == 'c') {
-			options->file = optarg;
+			/* In the background the directory is another. */
+			if (realpath(optarg, options->file) == NULL)
+				snprintf(options->file, sizeof(options->file),
+					 "%s", optarg);
 		} else if (c == 'd') {
 			options->daemon = true;
 		} else if (c == OPTION_CHECK_CONFIG) {
@@ -135,7 +138,7 @@ static int options_default_socket(struct tmemd_config *config, char *error)
 int tmemd_options_config(const struct tmemd_options *options,
 			 struct tmemd_config *config, char *error)
 {
-	const char *file = options->file;
+	const char *file = *options->file != '\0' ? options->file : NULL;
 	struct tmemd_options scanned = *options;
 	int r;
 

@@ -8,13 +8,14 @@
 #ifndef TMEMD_OPTIONS_H
 #define TMEMD_OPTIONS_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include "config.h"
 
 struct tmemd_options {
 	int argc;
 	char **argv;
-	const char *file; /**< --config, or NULL */
+	char file[PATH_MAX]; /**< --config, absolute if it exists; or "" */
 	bool daemon;
 	bool check_config;
 };
