@@ -82,6 +82,24 @@ void tmem_pool_flush_all(struct tmem_store *store, struct tmem_pool_state *pool)
 	}
 }
 
+/* Users other than root leave some of the pools to each other, and to it.
+ * Shared pools are nobody's, and as many as the administrator authorises. */
+static bool may_have_more(const struct tmem_store *store, uid_t uid)
+{
+	uint32_t own = 0, all = 0;
+
+	for (uint32_t i = 0; i < store->pool_end; i++) {
+		const struct tmem_pool_state *pool = tmem_store_pool(store, i);
+
+		if (!pool || !pool->owner || pool->owner->record->uid == 0)
+			continue;
+		all++;
+		own += pool->owner->record->uid == uid;
+	}
+	return uid == 0 ||
+	       (own < TMEM_POOLS_MAX / 4 && all < TMEM_POOLS_MAX / 4 * 3);
+}
+
 /* A slot to make a pool in: one whose record's page is there if possible. */
 static struct tmem_pool_record *free_slot(struct tmem_store *store,
 					  uint32_t *slot)
@@ -143,6 +161,8 @@ static int create(struct tmem_store *store, struct tmem_client_state *client,
 	struct tmem_pool_state *pool;
 	uint32_t slot = TMEM_POOLS_MAX, id;
 
+	if (!shared && !may_have_more(store, client->record->uid))
+		return -ENOSPC;
 	record = free_slot(store, &slot);
 	if (!record)
 		return slot == TMEM_POOLS_MAX ? -ENOSPC : -ENOMEM;

@@ -80,6 +80,23 @@ int tmem_session_found(struct tmem_store *store,
 		     &client);
 }
 
+/* Users other than root leave some of the clients to each other, and to it. */
+static bool may_have_more(const struct tmem_store *store, uid_t uid)
+{
+	uint32_t own = 0, all = 0;
+
+	for (uint32_t i = 0; i < store->client_end; i++) {
+		const struct tmem_client_state *client = store->client[i];
+
+		if (!client || client->record->uid == 0)
+			continue;
+		all++;
+		own += client->record->uid == uid;
+	}
+	return uid == 0 ||
+	       (own < TMEM_CLIENTS_MAX / 4 && all < TMEM_CLIENTS_MAX / 4 * 3);
+}
+
 static struct tmem_client_record *free_slot(struct tmem_store *store,
 					    uint32_t *slot)
 {
@@ -103,6 +120,8 @@ static int create(struct tmem_store *store,
 	uint32_t slot = TMEM_CLIENTS_MAX, id;
 	int r;
 
+	if (!may_have_more(store, config->uid))
+		return -ENOSPC;
 	record = free_slot(store, &slot);
 	if (!record)
 		return slot == TMEM_CLIENTS_MAX ? -ENOSPC : -ENOMEM;

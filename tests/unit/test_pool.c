@@ -256,13 +256,15 @@ END_TEST
 START_TEST(at_the_most_pools_one_more_is_refused)
 {
 	const struct tmem_pool_config config = {.name = "one-more"};
-	struct tmem_client *client = scene_client(store, "a", NULL);
+	const struct tmem_client_config root = {.name = "a"};
+	struct tmem_client *client;
 	static struct tmem_pool *pool[4097];
 	unsigned count = 0;
 	char name[16];
 	int r = 0;
 
 	ck_assert_int_eq(tmem_store_set_budget(store, 128 * MIB), 0);
+	ck_assert_int_eq(tmem_client_new_local(store, &root, &client), 0);
 	while (r == 0 && count < 4097) {
 		struct tmem_pool_config numbered = {.name = name};
 
@@ -277,6 +279,72 @@ START_TEST(at_the_most_pools_one_more_is_refused)
 	while (count--)
 		tmem_pool_free(pool[count]);
 	tmem_client_free(client);
+}
+END_TEST
+
+/* A user who has as many pools as he gets. */
+struct taker {
+	struct tmem_client *client;
+	struct tmem_pool *pool[4096];
+	unsigned pools;
+};
+
+static unsigned take_pools(struct taker *taker, uid_t uid)
+{
+	struct tmem_client_config config = {.name = "a", .uid = uid};
+	struct tmem_pool_config numbered = {0};
+	char name[16];
+	int r = 0;
+
+	ck_assert_int_eq(tmem_client_new_local(store, &config, &taker->client),
+			 0);
+	numbered.name = name;
+	for (taker->pools = 0; r == 0 && taker->pools < 4096;) {
+		snprintf(name, sizeof(name), "p%u", taker->pools);
+		r = tmem_pool_new(taker->client, &numbered,
+				  &taker->pool[taker->pools]);
+		taker->pools += r == 0;
+	}
+	return taker->pools;
+}
+
+static unsigned take_clients(uid_t uid)
+{
+	struct tmem_client_config config = {.uid = uid};
+	struct tmem_client *client[1024];
+	unsigned count = 0, taken;
+	char name[16];
+	int r = 0;
+
+	config.name = name;
+	while (r == 0 && count < 1024) {
+		snprintf(name, sizeof(name), "c%u", count);
+		r = tmem_client_new_local(store, &config, &client[count]);
+		count += r == 0;
+	}
+	taken = count;
+	while (count--)
+		tmem_client_free(client[count]);
+	return taken;
+}
+
+START_TEST(a_user_leaves_some_for_others)
+{
+	static const unsigned gets[] = {1024, 1024, 1024, 1024, 0};
+	static struct taker taker[5];
+
+	ck_assert_int_eq(tmem_store_set_budget(store, 128 * MIB), 0);
+	ck_assert_uint_eq(take_clients(SCENE_UID), 256);
+	ck_assert_uint_eq(take_clients(0), 1024);
+	for (uid_t uid = 1; uid < 5; uid++)
+		ck_assert_uint_eq(take_pools(&taker[uid], uid), gets[uid]);
+	/* Root gets what the others had to leave. */
+	ck_assert_uint_eq(take_pools(&taker[0], 0), gets[0]);
+	for (unsigned i = 0; i < 5; i++) {
+		while (taker[i].pools--)
+			tmem_pool_free(taker[i].pool[taker[i].pools]);
+		tmem_client_free(taker[i].client);
+	}
 }
 END_TEST
 
@@ -420,6 +488,7 @@ int main(void)
 		the_administrator_flushes_a_pool_in_use,
 		pool_ids_are_not_used_twice,
 		at_the_most_pools_one_more_is_refused,
+		a_user_leaves_some_for_others,
 		without_budget_for_a_pool_ephemeral_pages_make_room,
 		exclusive_gets_remove_and_others_do_not,
 		clients_come_and_go_beside_eviction_and_statistics,

@@ -31,8 +31,8 @@
 #include <uuid.h>
 #include "session.h"
 
-/* More than any host's guests and mounts; each costs three threads. One user
- * who is not root gets a part of them. */
+/* More than any host's guests and mounts; each costs three threads. Root's are
+ * counted apart; one other user gets a part of them. */
 #define SESSIONS_MAX	  512u
 #define SESSIONS_MAX_USER 64u
 
@@ -368,12 +368,13 @@ static void *run_session(void *arg)
 static bool has_room_locked(const struct tmem_sessions *all, uid_t uid)
 {
 	const struct session *s;
-	unsigned own = 0;
+	unsigned own = 0, peers = 0;
 
-	for (s = all->first; s; s = s->next)
+	for (s = all->first; s; s = s->next) {
 		own += s->uid == uid;
-	return all->count < SESSIONS_MAX &&
-	       (uid == 0 || own < SESSIONS_MAX_USER);
+		peers += (s->uid == 0) == (uid == 0);
+	}
+	return peers < SESSIONS_MAX && (uid == 0 || own < SESSIONS_MAX_USER);
 }
 
 static int start_thread(struct session *session)

@@ -67,7 +67,8 @@ struct tmem_pool_config {
  * Become a client of a local store. A client of this (uid, name) that a
  * reopened arena still knows is taken over with its persistent pools.
  * Returns 0; -EINVAL for a bad name; -EBUSY when the name is taken by a live
- * client; -ENOSPC when the store has its most clients; -ENOMEM.
+ * client; -ENOSPC when the store has its most clients, 1,024, or a quarter of
+ * them this user's who is not root; -ENOMEM.
  */
 int tmem_client_new_local(struct tmem_store *store,
 			  const struct tmem_client_config *config,
@@ -106,7 +107,8 @@ struct tmem_client *tmem_client_free(struct tmem_client *client);
  * together or a missing uuid; -EPERM when a shared pool's uuid is not
  * authorised for this client; -EBUSY when the client has it open already;
  * -EEXIST when a pool of that name or uuid exists with other flags; -ENOSPC
- * at the most pools; -ENOMEM; -ENOTCONN.
+ * at the most pools, 4,096, or when a quarter of them are this user's who is
+ * not root; -ENOMEM; -ENOTCONN.
  */
 int tmem_pool_new(struct tmem_client *client,
 		  const struct tmem_pool_config *config,
