@@ -117,6 +117,13 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	/* A link's target never changes; another link is another node. */
 	if (fs->opt.coherency != FS_STRICT)
 		want |= FUSE_CAP_CACHE_SYMLINKS;
+	/* It has all changes from itself, and need not drop a file's pages
+	 * when its own writes come back as another time of modification. A
+	 * page dropped while it is being written would be read as it was. */
+	if (fs->opt.coherency == FS_EXCLUSIVE) {
+		conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
+		want |= FUSE_CAP_EXPLICIT_INVAL_DATA;
+	}
 	conn->want |= want & conn->capable;
 	conn->max_write = MOST_BYTES;
 	/* As the mount option says; libfuse insists on both. */
