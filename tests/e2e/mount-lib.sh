@@ -9,6 +9,16 @@ as_user() {
 	setpriv --reuid "$uid" --regid "$gid" --clear-groups "$@"
 }
 
+# Nothing of this host's own tmemd, but room for another.
+hide_host_tmemd() {
+	[[ -d /run/tmem ]] || {
+		mkdir /run/tmem
+		cleanup_fn rmdir /run/tmem
+	}
+	mount -t tmpfs tmem-test /run/tmem
+	cleanup_fn umount --lazy /run/tmem
+}
+
 # The tmemfs processes of this test.
 servers() {
 	local process

@@ -16,6 +16,7 @@ fi
 requires_root
 requires_fuse
 requires setpriv --version
+requires jq --version
 [[ -n ${own_namespace:-} ]] || skip_unless_provided "needs a mount namespace"
 
 src=$tmp/src mnt=$tmp/mnt
@@ -135,6 +136,28 @@ tmemfs --embedded "$src" "$src/in"
 [[ $(ls "$src/in/in") == covered ]] || fail "the mount shows itself"
 umount "$src/in"
 
+# Where somebody is, who stays below.
+(
+	cd "$mnt"
+	tmemfs --embedded "$src" .
+	[[ ! -e numbers && -e ../mnt/numbers ]]
+)
+good_mount "$mnt"
+
+# Without being told: in a store of its own, or in tmemd's if there is one.
+hide_host_tmemd
+tmemfs "$src" "$mnt"
+good_mount "$mnt"
+start_server pid tmemd tmemd --config /dev/null --arena none --budget 64M \
+	--socket /run/tmem/tmemd.sock
+wait_for 30 tmem-admin stats
+tmemfs "$src" "$mnt"
+tmem-admin list --json |
+	jq -e --arg name "tmemfs${mnt//\//-}" '.clients[].name == $name' >/dev/null ||
+	fail "the mount is no client of the tmemd that is there"
+good_mount "$mnt"
+end_server "$pid"
+
 # Two of one source, of which one covers another mount.
 tmemfs --embedded "$src" "$mnt"
 tmemfs --embedded "$src" "$tmp/other"
@@ -150,10 +173,11 @@ wait_for 10 umount "$mnt"
 wait_for 10 umount "$tmp/other"
 wait_for 10 no_servers || fail "a mount goes on"
 
-# Signals end a mount, also one in use, with status 0.
+# Signals end a mount, also one in use, with status 0. Files that are open then
+# nobody closes; they end with the process, and are no leak.
 for signal in TERM INT HUP; do
-	env --default-signal=INT tmemfs -f --embedded "$src" "$mnt" \
-		2>"$tmp/signal.log" &
+	env --default-signal=INT ASAN_OPTIONS="$ASAN_OPTIONS:detect_leaks=0" \
+		tmemfs -f --embedded "$src" "$mnt" 2>"$tmp/signal.log" &
 	pid=$!
 	cleanup_fn stop_process "$pid"
 	wait_for 30 mounted "$mnt"
