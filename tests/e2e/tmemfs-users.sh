@@ -83,6 +83,17 @@ as_user tmemfs --embedded "$src" "$src"
 as_user fusermount3 -u "$src"
 wait_for 10 no_servers
 
+# As fstab lets users do it.
+if [[ -f /etc/fstab ]]; then
+	mount --bind "$TMEM_BUILD/tmemfs" /usr/local/sbin
+	echo "$src $mnt fuse.tmemfs user,noauto,embedded 0 0" >"$tmp/fstab"
+	mount --bind "$tmp/fstab" /etc/fstab
+	as_user mount "$mnt"
+	as_user cmp "$src/numbers" "$mnt/numbers"
+	as_user umount "$mnt"
+	wait_for 10 no_servers
+fi
+
 # Attached, to a tmemd that lets his group in; named by a path that is not
 # absolute. One that does not let him in is no tmemd for him.
 start_tmemd --config /dev/null --arena none --budget 64M
