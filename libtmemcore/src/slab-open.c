@@ -119,6 +119,12 @@ static int find_all(struct tmem_slabs *slabs)
 				return r;
 		}
 	}
+	/* A page that was taken and never written to is not found. */
+	for (uint32_t page = 0; page < map_pages(slabs); page++)
+		if (!slabs->map_page[page])
+			tmem_arena_scrub(slabs->arena, TMEM_PART_SLABMAP,
+					 (uint64_t)page * SLAB_MAP_PAGE,
+					 SLAB_MAP_PAGE);
 	return 0;
 }
 

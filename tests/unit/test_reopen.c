@@ -4,6 +4,7 @@
  */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -231,6 +232,25 @@ START_TEST(a_budget_below_what_is_held_refuses_puts_and_loses_nothing)
 }
 END_TEST
 
+/* As a process leaves it that dies between getting memory and writing to it. */
+START_TEST(memory_that_was_never_written_to_goes_back)
+{
+	int empty = test_arena_memfd();
+	struct tmem_store *other = scene_store(16 * MIB, empty);
+
+	for (unsigned i = TMEM_PART_CLIENTS; i < TMEM_PART_COUNT; i++) {
+		uint64_t at = other->arena.part[i].offset;
+
+		ck_assert_int_eq(fallocate(empty, 0, (off_t)at, TMEM_PAGE_SIZE),
+				 0);
+	}
+	tmem_store_close(other);
+	scene_close(scene_store(16 * MIB, empty));
+	close(empty);
+	close_store();
+}
+END_TEST
+
 static uint32_t *first_content(void)
 {
 	uint32_t id = tmem_table_next(&store->index.leaves, 1);
@@ -311,6 +331,7 @@ int main(void)
 		pool_ids_of_before_are_not_used_again,
 		an_arena_in_use_is_busy_and_the_descriptor_stays_the_callers,
 		a_budget_below_what_is_held_refuses_puts_and_loses_nothing,
+		memory_that_was_never_written_to_goes_back,
 		damaged_records_are_told,
 	};
 
