@@ -9,6 +9,10 @@
  * some 2,000 pages, about 0.2 ms. */
 #define SLICE_BUCKETS 256u
 
+/* No store is ever charged so much; a larger cap would overflow where it is
+ * multiplied by the users of a shared pool. */
+#define CAP_MOST (INT64_MAX / 4 / TMEM_CLIENTS_MAX)
+
 static int64_t get(const _Atomic(int64_t) *sum)
 {
 	return atomic_load_explicit(sum, memory_order_relaxed);
@@ -96,6 +100,8 @@ bool tmem_charge_limit(struct tmem_use *use, struct tmem_limit *limit)
 		users = pool->users;
 		tmem_lock_release(&use->store->admin);
 	}
+	if (cap > CAP_MOST)
+		cap = CAP_MOST;
 	if (cap)
 		limit->charge = cap - charge;
 	if (most)

@@ -167,6 +167,34 @@ START_TEST(a_cap_holds_whoever_else_has_room)
 }
 END_TEST
 
+START_TEST(the_largest_cap_is_no_cap)
+{
+	struct tmem_client *client[2];
+	struct tmem_pool *shared[2], *private;
+	const char *const name[] = {"a", "b"};
+
+	store = scene_store(16 * MIB, -1);
+	for (unsigned i = 0; i < 2; i++) {
+		client[i] = scene_client(store, name[i], NULL);
+		shared[i] = scene_pool(client[i], "shared", TMEM_POOL_SHARED);
+	}
+	private = scene_pool(client[0], "private", 0);
+	set_client("a", (struct tmem_client_settings){
+				.set = TMEM_SET_CAP | TMEM_SET_MAXMEM,
+				.cap = INT64_MAX,
+				.maxmem = INT64_MAX,
+			});
+	ck_assert(scene_put_at(shared[0], 1, 1, 1));
+	ck_assert(scene_put_at(private, 1, 1, 1));
+	tmem_pool_free(private);
+	for (unsigned i = 0; i < 2; i++) {
+		tmem_pool_free(shared[i]);
+		tmem_client_free(client[i]);
+	}
+	scene_close(store);
+}
+END_TEST
+
 START_TEST(a_page_may_be_replaced_at_the_cap)
 {
 	struct tmem_client *client;
@@ -499,6 +527,7 @@ int main(void)
 		memory_settles_at_the_weights,
 		a_scan_does_not_push_out_what_is_read,
 		a_cap_holds_whoever_else_has_room,
+		the_largest_cap_is_no_cap,
 		a_page_may_be_replaced_at_the_cap,
 		lowering_maxmem_evicts_down_to_it,
 		a_persistent_put_is_refused_only_when_nothing_ephemeral_is_left,
