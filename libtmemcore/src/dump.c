@@ -115,5 +115,5 @@ int tmem_store_dump(struct tmem_store *store, FILE *out, bool pages)
 	tmem_slab_dump(store->slabs, out);
 	dump_clients(store, out);
 	dump_pools(store, out, pages);
-	return ferror(out) ? -EIO : 0;
+	return fflush(out) != 0 || ferror(out) ? -EIO : 0;
 }
