@@ -320,6 +320,8 @@ int tmem_arena_init(struct tmem_arena *arena, int fd, uint64_t capacity,
 void tmem_arena_deinit(struct tmem_arena *arena)
 {
 	munmap(arena->base, arena->size);
+	/* Unlock: another descriptor of this opening may stay with the caller. */
+	(void)set_file_lock(arena->fd, F_UNLCK);
 	close(arena->fd);
 	arena->fd = -1;
 }
