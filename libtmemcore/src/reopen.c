@@ -132,7 +132,7 @@ static int count_reference(struct tmem_store *store,
 			   const struct tmem_pool_state *pool, uint32_t id)
 {
 	struct tmem_content_word w;
-	uint32_t before;
+	uint32_t before, most = TMEM_REFS_MAX;
 
 	if (!tmem_table_backed(&store->contents.table, id))
 		return -EBADMSG;
@@ -143,10 +143,12 @@ static int count_reference(struct tmem_store *store,
 	if (w.kind != pool->kind ||
 	    (w.domain != TMEM_DOMAIN_NONE && w.domain != pool->domain))
 		return -EBADMSG;
+	if (w.domain == TMEM_DOMAIN_NONE)
+		most = 1; /* shared with nobody */
 	before = atomic_fetch_add_explicit(
 		&tmem_content_meta(&store->contents, id)->refs, 1,
 		memory_order_relaxed);
-	return before < TMEM_REFS_MAX ? 0 : -EBADMSG;
+	return before < most ? 0 : -EBADMSG;
 }
 
 static struct tmem_pool_state *live_pool(struct tmem_store *store, uint32_t id)

@@ -297,6 +297,9 @@ START_TEST(damaged_records_are_told)
 
 	ck_assert_int_eq(open_damaged(content, 0, 4), 0);
 	ck_assert_int_eq(open_damaged(content, 1u << 30, 4), -EBADMSG);
+	/* The next page's, which is of no dedup domain: not to be shared. */
+	ck_assert_int_eq(open_damaged(content, content[0] ^ content[1], 4),
+			 -EBADMSG);
 	ck_assert_int_eq(open_damaged(word, UINT64_C(1) << 51, 8), -EBADMSG);
 	ck_assert_int_eq(open_damaged(word, *word, 8), -EBADMSG);
 	ck_assert_int_eq(open_damaged(word, UINT64_C(1) << 35, 8), -EBADMSG);
