@@ -20,8 +20,12 @@
 #include "charge.h"
 #include "pool.h"
 
-#define BATCH_MIN (UINT64_C(128) << 10)
-#define BATCH_MAX (UINT64_C(4) << 20)
+#define BATCH_MIN (INT64_C(128) << 10)
+#define BATCH_MAX (INT64_C(4) << 20)
+
+/* Who asks for bytes has pages evicted that were charged with up to so many
+ * times as much: in sparse slabs, or shared with others, they free less. */
+#define RECLAIM_PARTS 4
 
 /* At its cap, a client that puts more loses this part of it at a time, so that
  * not every put of it makes room. */
@@ -47,6 +51,11 @@ static uint64_t used(const struct tmem_store *store)
 	return atomic_load_explicit(&store->budget.used, memory_order_relaxed);
 }
 
+static int64_t pages_of(const struct tmem_pool_state *pool)
+{
+	return atomic_load_explicit(&pool->pages, memory_order_relaxed);
+}
+
 /* A part of a lap: small, so that a shard that holds nothing but pages in use
  * is not gone through again before they are read again. */
 static uint64_t lap_part(const struct tmem_queue *queue)
@@ -58,10 +67,15 @@ static uint64_t lap_part(const struct tmem_queue *queue)
 	return part ? part : 1;
 }
 
-/* *looked adds the leaves that the hand passed. */
-static unsigned evict_shard(struct tmem_store *store,
-			    struct tmem_pool_state *pool, unsigned s,
-			    uint64_t *looked)
+/* What a sweep through a pool has come to. */
+struct sweep {
+	int64_t looked; /* leaves that the hand passed since it took a page */
+	int64_t pages;	/* evicted */
+	int64_t bytes;	/* that were charged for them */
+};
+
+static void evict_shard(struct tmem_store *store, struct tmem_pool_state *pool,
+			unsigned s, struct sweep *sweep)
 {
 	struct tmem_shard *shard = &store->index.shard[s];
 	struct tmem_queue *queue = &pool->shard[s].queue;
@@ -70,6 +84,7 @@ static unsigned evict_shard(struct tmem_store *store,
 
 	drops.count = 0;
 	tmem_lock_acquire(&shard->lock);
+	sweep->bytes += pool->shard[s].charge;
 	for (uint64_t left = lap_part(queue);
 	     left && queue->tail && taken < HOLD_PAGES; left--) {
 		uint32_t id = queue->hand ? queue->hand : queue->tail;
@@ -79,48 +94,39 @@ static unsigned evict_shard(struct tmem_store *store,
 		leaf->visited = 0;
 		queue->hand = leaf->queue_prev;
 		taken += tmem_pool_take(store, pool, s, id, mask, &drops);
-		++*looked;
+		sweep->looked++;
 	}
+	sweep->bytes -= pool->shard[s].charge;
 	pool->shard[s].evictions += taken;
 	tmem_lock_release(&shard->lock);
 	tmem_drops_drop(store, &drops);
-	return taken;
+	sweep->pages += taken;
+	if (taken)
+		sweep->looked = 0;
 }
 
-/* Evict until bytes less are charged for the pool and pages are gone, or it is
- * empty. Returns pages evicted. */
-static uint64_t evict_pool(struct tmem_store *store,
-			   struct tmem_pool_state *pool, int64_t bytes,
-			   int64_t pages)
+/* Evict until pages that were charged with bytes are gone, or as many as there
+ * are now: others may put as fast as this evicts, and so neither what the pool
+ * is charged nor what it holds need ever fall. */
+static struct sweep evict_pool(struct tmem_store *store,
+			       struct tmem_pool_state *pool, int64_t bytes,
+			       int64_t pages)
 {
-	int64_t charge =
-		atomic_load_explicit(&pool->charge, memory_order_relaxed);
-	int64_t evicted = 0;
-	uint64_t looked = 0;
+	int64_t most = pages_of(pool), left = most;
+	struct sweep sweep = {0};
 
-	for (;;) {
-		int64_t left = atomic_load_explicit(&pool->pages,
-						    memory_order_relaxed);
-		unsigned s, taken;
+	/* The first lap may do no more than clear marks. */
+	while (left > 0 && sweep.pages < most &&
+	       (sweep.bytes < bytes || sweep.pages < pages) &&
+	       sweep.looked <= 2 * left + TMEM_SHARDS) {
+		unsigned s = atomic_fetch_add_explicit(&pool->cursor, 1,
+						       memory_order_relaxed) %
+			     TMEM_SHARDS;
 
-		/* The first lap may do no more than clear marks. */
-		if (left <= 0 || looked > 2 * (uint64_t)left + TMEM_SHARDS)
-			break;
-		s = atomic_fetch_add_explicit(&pool->cursor, 1,
-					      memory_order_relaxed) %
-		    TMEM_SHARDS;
-		taken = evict_shard(store, pool, s, &looked);
-		if (!taken)
-			continue;
-		looked = 0;
-		evicted += taken;
-		if (evicted >= pages &&
-		    charge - atomic_load_explicit(&pool->charge,
-						  memory_order_relaxed) >=
-			    bytes)
-			break;
+		evict_shard(store, pool, s, &sweep);
+		left = pages_of(pool);
 	}
-	return (uint64_t)evicted;
+	return sweep;
 }
 
 /* What each client is charged, all told, into its sum. Admin lock. */
@@ -158,7 +164,7 @@ static bool further_above(const struct tmem_client_state *a,
 static bool evictable(const struct tmem_pool_state *pool)
 {
 	return pool && pool->kind == TMEM_EPHEMERAL && !pool->dead &&
-	       atomic_load_explicit(&pool->pages, memory_order_relaxed) > 0;
+	       pages_of(pool) > 0;
 }
 
 /* Who uses a pool: its owner, or all that joined it. */
@@ -255,17 +261,23 @@ static uint64_t give_back(struct tmem_store *store, uint64_t bytes)
 	return freed;
 }
 
-/* Evict a batch. Returns whether there was anything. */
-static bool evict_batch(struct tmem_store *store, uint64_t bytes)
+/* Evict a batch; what it comes to is added to sum, unless that is NULL. Returns
+ * whether there was anything. */
+static bool evict_batch(struct tmem_store *store, uint64_t bytes,
+			struct sweep *sum)
 {
 	struct tmem_pool_state *pool = pick(store);
-	uint64_t evicted;
+	struct sweep sweep;
 
 	if (!pool)
 		return false;
-	evicted = evict_pool(store, pool, (int64_t)bytes, 1);
+	sweep = evict_pool(store, pool, (int64_t)bytes, 1);
 	tmem_pool_unref(store, pool);
-	return evicted;
+	if (sum) {
+		sum->pages += sweep.pages;
+		sum->bytes += sweep.bytes;
+	}
+	return sweep.pages;
 }
 
 static bool make_room(struct tmem_store *store, unsigned made)
@@ -278,7 +290,7 @@ static bool make_room(struct tmem_store *store, unsigned made)
 	while (freed < want && evicted < want) {
 		uint64_t batch = batch_bytes(store);
 
-		if (!evict_batch(store, batch))
+		if (!evict_batch(store, batch, NULL))
 			break;
 		evicted += batch;
 		freed += give_back(store, want);
@@ -309,18 +321,39 @@ static int64_t at_most(int64_t value, int64_t most)
 	return value < most ? value : most;
 }
 
-void tmem_evict_down_to(struct tmem_store *store, uint64_t limit)
+static int64_t ephemeral_pages(struct tmem_store *store)
 {
+	int64_t pages = 0;
+
+	tmem_lock_acquire(&store->admin);
+	for (uint32_t i = 0; i < store->pool_end; i++) {
+		const struct tmem_pool_state *pool = tmem_store_pool(store, i);
+
+		if (evictable(pool))
+			pages += pages_of(pool);
+	}
+	tmem_lock_release(&store->admin);
+	return pages;
+}
+
+void tmem_evict_down_to(struct tmem_store *store, uint64_t limit, int64_t most)
+{
+	int64_t pages = ephemeral_pages(store), freed = 0;
+	struct sweep sum = {0};
 	bool more = true;
 	uint64_t now;
 
-	while (more && (now = used(store)) > limit) {
+	while (more && freed < most && sum.pages <= pages &&
+	       (sum.bytes - BATCH_MAX) / RECLAIM_PARTS < most &&
+	       (now = used(store)) > limit) {
 		int64_t over = at_most((int64_t)(now - limit), BATCH_MAX);
+		uint64_t some;
 
 		tmem_lock_acquire(&store->compact);
-		more = give_back(store, (uint64_t)over) ||
-		       evict_batch(store, (uint64_t)over);
+		some = give_back(store, (uint64_t)over);
+		more = some || evict_batch(store, (uint64_t)over, &sum);
 		tmem_lock_release(&store->compact);
+		freed += (int64_t)some;
 	}
 }
 
@@ -384,25 +417,25 @@ static struct tmem_pool_state *pick_of(struct tmem_store *store, uint32_t id,
 bool tmem_evict_client(struct tmem_store *store, uint32_t client_id,
 		       int64_t bytes, int64_t pages)
 {
-	uint64_t evicted;
+	struct sweep sweep;
 	bool any = false;
 
 	do {
 		int64_t over = bytes, pages_over = pages;
 		struct tmem_pool_state *pool;
 
-		evicted = 0;
+		sweep.pages = 0;
 		tmem_lock_acquire(&store->compact);
 		pool = pick_of(store, client_id, &over, &pages_over);
 		if (pool) {
-			evicted = evict_pool(
-				store, pool, at_most(over, BATCH_MAX),
-				at_most(pages_over,
-					BATCH_MAX / TMEM_PAGE_SIZE));
+			sweep = evict_pool(store, pool,
+					   at_most(over, BATCH_MAX),
+					   at_most(pages_over,
+						   BATCH_MAX / TMEM_PAGE_SIZE));
 			tmem_pool_unref(store, pool);
 		}
 		tmem_lock_release(&store->compact);
-		any |= evicted != 0;
-	} while (evicted);
+		any |= sweep.pages != 0;
+	} while (sweep.pages);
 	return any;
 }

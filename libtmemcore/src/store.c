@@ -234,7 +234,7 @@ int tmem_store_set_budget(struct tmem_store *store, uint64_t budget)
 		return -EINVAL;
 	atomic_store_explicit(&store->budget.limit, budget,
 			      memory_order_relaxed);
-	tmem_evict_down_to(store, budget);
+	tmem_evict_down_to(store, budget, INT64_MAX);
 	return used(store) > budget ? -ENOMEM : 0;
 }
 
@@ -245,7 +245,8 @@ int tmem_store_reclaim(struct tmem_store *store, uint64_t bytes,
 
 	if (!bytes)
 		return -EINVAL;
-	tmem_evict_down_to(store, before > bytes ? before - bytes : 0);
+	tmem_evict_down_to(store, before > bytes ? before - bytes : 0,
+			   bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX);
 	after = used(store);
 	*released = before > after ? before - after : 0;
 	return 0;

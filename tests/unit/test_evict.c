@@ -6,6 +6,7 @@
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include "pages.h"
 #include "random.h"
@@ -30,6 +31,23 @@ static uint64_t charged(const char *name)
 static uint64_t pages(const char *name)
 {
 	return scene_client_stat(store, name, TMEM_CLIENT_STAT_pages);
+}
+
+static atomic_bool enough;
+
+/* Put fill pages under ever new handles, as fast as can be. */
+static void *put_without_end(void *arg)
+{
+	static uint8_t pages[64 * TMEM_PAGE_SIZE];
+	static atomic_uint_fast64_t object;
+
+	while (!atomic_load(&enough)) {
+		const struct tmem_oid oid = {{atomic_fetch_add(&object, 1)}};
+
+		ck_assert_int_eq(tmem_put_run(arg, &oid, 0, 64, pages, NULL),
+				 64);
+	}
+	return NULL;
 }
 
 /* Put count pages from object 0 on, 64 an object, seeds from seed on. Returns
@@ -393,6 +411,39 @@ START_TEST(what_is_called_freeable_can_be_freed)
 }
 END_TEST
 
+START_TEST(reclaim_ends_however_much_is_put_meanwhile)
+{
+	struct tmem_client *client;
+	struct tmem_pool *pool;
+	pthread_t thread[16];
+	uint64_t released;
+
+	/* All of it is room: who puts makes none, and does not wait. */
+	store = scene_store(256 * MIB, -1);
+	client = scene_client(store, "a", NULL);
+	pool = scene_pool(client, "cache", 0);
+	for (unsigned i = 0; i < 16; i++)
+		ck_assert_int_eq(
+			pthread_create(&thread[i], NULL, put_without_end, pool),
+			0);
+	while (pages("a") < 500000)
+		sched_yield();
+	for (unsigned i = 0; i < 5; i++) {
+		uint64_t evicted = scene_stat(store, TMEM_HOST_STAT_evictions);
+
+		ck_assert_int_eq(tmem_store_reclaim(store, MIB, &released), 0);
+		evicted = scene_stat(store, TMEM_HOST_STAT_evictions) - evicted;
+		ck_assert_uint_le(evicted * TMEM_PAGE_OVERHEAD, 16 * MIB);
+	}
+	atomic_store(&enough, true);
+	for (unsigned i = 0; i < 16; i++)
+		pthread_join(thread[i], NULL);
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
 START_TEST(a_shrunken_budget_is_kept_and_a_wider_one_used)
 {
 	struct tmem_client *client;
@@ -535,6 +586,7 @@ int main(void)
 		a_shared_content_is_charged_in_equal_parts,
 		a_shared_pool_is_charged_to_all_who_joined,
 		what_is_called_freeable_can_be_freed,
+		reclaim_ends_however_much_is_put_meanwhile,
 		a_shrunken_budget_is_kept_and_a_wider_one_used,
 		the_frozen_are_refused_and_may_read_and_flush,
 		recounts_miss_nothing_that_changes_meanwhile,
