@@ -5,9 +5,10 @@
  *      0  "tmemaren"
  *      8  version, state (1 being made, 2 ready)     2 x 32 bits
  *     16  generation                                 64 bits
- *     24  capacity                                   64 bits
- *     32  offset and size of each part, in order     10 x 2 x 64 bits
- *    192  XXH3 of the 192 bytes before               64 bits
+ *     24  secret                                     64 bits
+ *     32  capacity                                   64 bits
+ *     40  offset and size of each part, in order     10 x 2 x 64 bits
+ *    200  XXH3 of the 200 bytes before               64 bits
  *
  * all in the machine's byte order. The layout follows from the capacity alone,
  * so that a header whose parts are not what its capacity asks for is as wrong
@@ -44,6 +45,7 @@ struct arena_header {
 	uint32_t version;
 	uint32_t state;
 	uint64_t generation;
+	uint64_t secret;
 	uint64_t capacity;
 	struct {
 		uint64_t offset;
@@ -51,7 +53,7 @@ struct arena_header {
 	} part[TMEM_PART_COUNT];
 	uint64_t checksum;
 };
-_Static_assert(sizeof(struct arena_header) == 200, "golden bytes");
+_Static_assert(sizeof(struct arena_header) == 208, "golden bytes");
 
 static const char arena_magic[8] = {'t', 'm', 'e', 'm', 'a', 'r', 'e', 'n'};
 
@@ -65,10 +67,9 @@ static uint64_t header_checksum(const struct arena_header *header)
 	return XXH3_64bits(header, offsetof(struct arena_header, checksum));
 }
 
-/* Set all but state and checksum from capacity (a multiple of PART_ALIGN) and
- * generation. */
-static void lay_out(struct arena_header *header, uint64_t capacity,
-		    uint64_t generation)
+/* Set all but generation, secret, state and checksum from capacity, a multiple
+ * of PART_ALIGN. */
+static void lay_out(struct arena_header *header, uint64_t capacity)
 {
 	const uint64_t size[TMEM_PART_COUNT] = {
 		[TMEM_PART_HEADER] = PAGE,
@@ -89,7 +90,6 @@ static void lay_out(struct arena_header *header, uint64_t capacity,
 	memset(header, 0, sizeof(*header));
 	memcpy(header->magic, arena_magic, sizeof(header->magic));
 	header->version = ARENA_VERSION;
-	header->generation = generation;
 	header->capacity = capacity;
 	for (int i = 0; i < TMEM_PART_COUNT; i++) {
 		end = round_up(end,
@@ -133,7 +133,7 @@ static int validate_header(const struct arena_header *header, uint64_t size)
 		return -EBADMSG;
 	if (header->state == STATE_MAKING)
 		return 0;
-	lay_out(&want, header->capacity, header->generation);
+	lay_out(&want, header->capacity);
 	if (header->state != STATE_READY || size != file_size(&want) ||
 	    memcmp(want.part, header->part, sizeof(want.part)) != 0)
 		return -EBADMSG;
@@ -165,14 +165,16 @@ static int punch(int fd, uint64_t offset, uint64_t bytes)
 /* Fill an empty file. */
 static int make(int fd, uint64_t capacity, struct arena_header *header)
 {
-	uint64_t generation = 0;
+	uint64_t random[2] = {0};
 	int r;
 
-	while (generation == 0)
-		if (getrandom(&generation, sizeof(generation), 0) < 0 &&
-		    errno != EINTR)
+	lay_out(header, round_up(capacity, PART_ALIGN));
+	while (random[0] == 0)
+		/* Up to 256 bytes come whole. */
+		if (getrandom(random, sizeof(random), 0) < 0 && errno != EINTR)
 			return -errno;
-	lay_out(header, round_up(capacity, PART_ALIGN), generation);
+	header->generation = random[0];
+	header->secret = random[1];
 	r = write_header(fd, header, STATE_MAKING);
 	if (r == 0 && ftruncate(fd, (off_t)file_size(header)) != 0)
 		r = -errno;
@@ -223,6 +225,7 @@ static int map(struct tmem_arena *arena, int fd,
 	}
 	arena->capacity = header->capacity;
 	arena->generation = header->generation;
+	arena->secret = header->secret;
 	arena->budget = budget;
 	return 0;
 }
@@ -320,7 +323,8 @@ int tmem_arena_init(struct tmem_arena *arena, int fd, uint64_t capacity,
 void tmem_arena_deinit(struct tmem_arena *arena)
 {
 	munmap(arena->base, arena->size);
-	/* Unlock: another descriptor of this opening may stay with the caller. */
+	/* Unlock: another descriptor of this opening may stay with the caller.
+	 */
 	(void)set_file_lock(arena->fd, F_UNLCK);
 	close(arena->fd);
 	arena->fd = -1;

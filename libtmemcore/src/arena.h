@@ -53,6 +53,10 @@ struct tmem_arena {
 	} part[TMEM_PART_COUNT];
 	uint64_t capacity; /* largest budget */
 	uint64_t generation;
+	/* Seeds the hashes, so that no client can choose object ids or pages
+	 * that fall into one chain, where others would wait for its length. It
+	 * never leaves the process and its arena. */
+	uint64_t secret;
 	bool reopened;
 	struct tmem_budget *budget;
 };

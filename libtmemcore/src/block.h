@@ -47,7 +47,7 @@ static inline void tmem_block_init(struct tmem_block *b, struct tmem_pool *pool,
 	b->pool = b->use->pool;
 	b->key.pool = b->pool->id;
 	b->key.oid = oid;
-	b->key.hash = tmem_index_hash(b->pool->id, oid);
+	b->key.hash = tmem_index_hash(&b->store->index, b->pool->id, oid);
 }
 
 /** Cut the next block off a run. */

@@ -131,7 +131,7 @@ static void check_object(struct checker *c, unsigned s, uint32_t id)
 		    key.pool);
 		return;
 	}
-	key.hash = tmem_index_hash(key.pool, key.oid);
+	key.hash = tmem_index_hash(index, key.pool, key.oid);
 	if (tmem_index_find_object(index, shard, &key) != id)
 		bad(c, "object %u: not found by its key", id);
 	for (uint32_t at = object->leaf; at && count <= object->leaves;

@@ -32,7 +32,7 @@ int tmem_contents_init(struct tmem_contents *contents, struct tmem_arena *arena,
 	r = tmem_table_init(&contents->table, arena, 2, part, record);
 	if (r < 0)
 		return r;
-	r = tmem_dedup_init(&contents->dedup, arena->budget, hash_bits);
+	r = tmem_dedup_init(&contents->dedup, arena, hash_bits);
 	if (r < 0)
 		tmem_table_deinit(&contents->table);
 	return r;

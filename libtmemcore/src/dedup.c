@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <string.h>
 #if defined(__x86_64__)
-#include <xxh_x86dispatch.h> /* takes XXH3_64bits over: picks AVX2 and so on */
+#include <xxh_x86dispatch.h> /* takes XXH3 over: picks AVX2 and so on */
 #else
 #include <xxhash.h>
 #endif
@@ -73,13 +73,15 @@ static uint32_t hash_of(const struct tmem_contents *contents, uint32_t id)
 	return meta->hash;
 }
 
-int tmem_dedup_init(struct tmem_dedup_table *dedup, struct tmem_budget *budget,
+int tmem_dedup_init(struct tmem_dedup_table *dedup, struct tmem_arena *arena,
 		    unsigned hash_bits)
 {
+	struct tmem_budget *budget = arena->budget;
 	int r = 0;
 
 	memset(dedup, 0, sizeof(*dedup));
 	dedup->budget = budget;
+	dedup->secret = arena->secret;
 	dedup->hash_mask = hash_bits && hash_bits < 64
 				   ? (UINT64_C(1) << hash_bits) - 1
 				   : UINT64_MAX;
@@ -120,9 +122,10 @@ void tmem_dedup_deinit(struct tmem_dedup_table *dedup)
 uint32_t tmem_dedup_hash(const struct tmem_dedup_table *dedup, const void *page,
 			 enum tmem_kind kind, uint32_t domain)
 {
-	uint64_t hash = XXH3_64bits(page, TMEM_PAGE_SIZE) ^ salt(kind, domain);
+	uint64_t hash =
+		XXH3_64bits_withSeed(page, TMEM_PAGE_SIZE, dedup->secret);
 
-	return fold(hash & dedup->hash_mask);
+	return fold((hash ^ salt(kind, domain)) & dedup->hash_mask);
 }
 
 static bool is_page(struct tmem_contents *contents, uint32_t id,

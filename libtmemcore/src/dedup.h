@@ -4,7 +4,8 @@
  * meta records, in TMEM_DEDUP_PARTS parts with a lock each; a part grows on
  * its own. The 32 bits of hash that the meta record holds pick part and bucket,
  * so the table is rebuilt on reopening without reading a page. A hash only
- * nominates: bytes are compared before anything is shared.
+ * nominates: bytes are compared before anything is shared. It is seeded with
+ * the arena's secret.
  *
  * Fill pages are not chained. Each part remembers a few of its latest fill
  * contents, in a small table that a newer one overwrites: a content that is
@@ -40,12 +41,13 @@ struct tmem_dedup_part {
 
 struct tmem_dedup_table {
 	struct tmem_budget *budget;
+	uint64_t secret; /* the arena's */
 	uint64_t hash_mask;
 	struct tmem_dedup_part part[TMEM_DEDUP_PARTS];
 	_Atomic(uint64_t) mismatches; /* equal hash, other bytes */
 };
 
-int tmem_dedup_init(struct tmem_dedup_table *dedup, struct tmem_budget *budget,
+int tmem_dedup_init(struct tmem_dedup_table *dedup, struct tmem_arena *arena,
 		    unsigned hash_bits);
 void tmem_dedup_deinit(struct tmem_dedup_table *dedup);
 

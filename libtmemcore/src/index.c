@@ -12,30 +12,28 @@
 #include "index.h"
 #include <errno.h>
 #include <string.h>
+#include <xxhash.h>
 
 #define BUCKETS_MIN 16u
 /* Records a bucket before a table grows: half a cache miss more for a get, two
  * bytes less for each page of small files. */
 #define LOAD_MOST 2u
 
-static uint64_t mix(uint64_t x)
+uint64_t tmem_index_hash(const struct tmem_index *index, uint32_t pool,
+			 const struct tmem_oid *oid)
 {
-	x ^= x >> 32;
-	x *= UINT64_C(0xd6e8feb86659fd93);
-	return x ^ x >> 32;
+	const uint64_t name[] = {pool, oid->word[0], oid->word[1],
+				 oid->word[2]};
+
+	return XXH3_64bits_withSeed(name, sizeof(name), index->secret);
 }
 
-uint64_t tmem_index_hash(uint32_t pool, const struct tmem_oid *oid)
+static uint64_t leaf_hash(const struct tmem_index *index, uint32_t object,
+			  uint32_t block)
 {
-	uint64_t x = mix(oid->word[0] + UINT64_C(0x9e3779b97f4a7c15) * pool);
+	const uint32_t name[] = {object, block};
 
-	x = mix(x + oid->word[1]);
-	return mix(x + oid->word[2]);
-}
-
-static uint64_t leaf_hash(uint32_t object, uint32_t block)
-{
-	return mix((uint64_t)object << 32 | block);
+	return XXH3_64bits_withSeed(name, sizeof(name), index->secret);
 }
 
 static int buckets_init(struct tmem_buckets *b, struct tmem_budget *budget)
@@ -64,6 +62,7 @@ int tmem_index_init(struct tmem_index *index, struct tmem_arena *arena)
 
 	memset(index, 0, sizeof(*index));
 	index->budget = arena->budget;
+	index->secret = arena->secret;
 	r = tmem_table_init(&index->objects, arena, 1, &objects, &object_size);
 	if (r < 0)
 		return r;
@@ -119,6 +118,7 @@ static uint64_t object_rehash(struct tmem_index *index, uint32_t id,
 
 	*chain = &object->chain;
 	return tmem_index_hash(
+		index,
 		atomic_load_explicit(&object->pool, memory_order_relaxed),
 		&object->oid);
 }
@@ -130,6 +130,7 @@ static uint64_t leaf_rehash(struct tmem_index *index, uint32_t id,
 
 	*chain = &leaf->chain;
 	return leaf_hash(
+		index,
 		atomic_load_explicit(&leaf->object, memory_order_relaxed),
 		leaf->block);
 }
@@ -216,7 +217,7 @@ uint32_t tmem_index_find_leaf(struct tmem_index *index,
 
 	if (!object)
 		return 0;
-	id = *bucket(&shard->leaves, leaf_hash(object, key->block));
+	id = *bucket(&shard->leaves, leaf_hash(index, object, key->block));
 	while (id) {
 		struct tmem_leaf *leaf = tmem_index_leaf(index, id);
 

@@ -39,6 +39,7 @@ struct tmem_shard {
 
 struct tmem_index {
 	struct tmem_budget *budget;
+	uint64_t secret; /* the arena's */
 	struct tmem_table objects;
 	struct tmem_table leaves;
 	struct tmem_shard shard[TMEM_SHARDS];
@@ -63,8 +64,10 @@ struct tmem_key {
 int tmem_index_init(struct tmem_index *index, struct tmem_arena *arena);
 void tmem_index_deinit(struct tmem_index *index);
 
-/** Hash of (pool, oid), for struct tmem_key. */
-uint64_t tmem_index_hash(uint32_t pool, const struct tmem_oid *oid);
+/** Hash of (pool, oid), for struct tmem_key. In one arena it never changes: it
+ * says in which shards an object's records are. */
+uint64_t tmem_index_hash(const struct tmem_index *index, uint32_t pool,
+			 const struct tmem_oid *oid);
 
 /** Number of the shard that a key belongs to. */
 static inline unsigned tmem_index_shard_of(const struct tmem_key *key)

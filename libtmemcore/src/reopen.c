@@ -172,7 +172,7 @@ static struct tmem_key key_of(struct tmem_store *store,
 		.oid = &object->oid,
 	};
 
-	key.hash = tmem_index_hash(key.pool, key.oid);
+	key.hash = tmem_index_hash(&store->index, key.pool, key.oid);
 	return key;
 }
 

@@ -25,11 +25,12 @@
 
 /* The header of an arena of 1 MiB, little-endian. */
 /* clang-format off */
-static const uint8_t golden[200] = {
+static const uint8_t golden[208] = {
 	't', 'm', 'e', 'm', 'a', 'r', 'e', 'n', /* magic */
 	1, 0, 0, 0,				/* version */
 	2, 0, 0, 0,				/* state: ready */
 	8, 7, 6, 5, 4, 3, 2, 1,			/* generation */
+	9, 8, 7, 6, 5, 4, 3, 2,			/* secret */
 	0, 0, 0x10, 0, 0, 0, 0, 0,		/* capacity: 1 MiB */
 	/* offset and size of each part */
 	0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0,	/* header */
@@ -42,7 +43,7 @@ static const uint8_t golden[200] = {
 	0, 0, 0x3e, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0,	/* words */
 	0, 0, 0x46, 0, 0, 0, 0, 0, 0, 0, 0xc, 0, 0, 0, 0, 0,	/* metas */
 	0, 0, 0x60, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0,	/* slabs */
-	0xfc, 0xa1, 0x11, 0x58, 0x90, 0xd7, 0x96, 0x7f, /* XXH3-64 of these */
+	0x7f, 0xd6, 0x70, 0xa7, 0xca, 0x4a, 0xb8, 0xf1, /* XXH3-64 of these */
 };
 /* clang-format on */
 
@@ -81,6 +82,7 @@ START_TEST(golden_header_is_opened)
 	ck_assert_int_eq(open_arena(golden_file(), 64 * MIB), 0);
 	ck_assert(arena.reopened);
 	ck_assert_uint_eq(arena.generation, 0x0102030405060708);
+	ck_assert_uint_eq(arena.secret, 0x0203040506070809);
 	ck_assert_uint_eq(arena.capacity, MIB);
 	ck_assert_uint_eq(arena.size, FILE_BYTES);
 	tmem_arena_deinit(&arena);
@@ -96,8 +98,9 @@ START_TEST(golden_header_is_written)
 	ck_assert_uint_ne(arena.generation, 0);
 	memcpy(header, arena.base, sizeof(header));
 	ck_assert_mem_eq(header + 16, &arena.generation, 8);
-	memcpy(header + 16, golden + 16, 8);   /* it is random */
-	memcpy(header + 192, golden + 192, 8); /* and so is this */
+	ck_assert_mem_eq(header + 24, &arena.secret, 8);
+	memcpy(header + 16, golden + 16, 16);  /* they are random */
+	memcpy(header + 200, golden + 200, 8); /* and so is this */
 	ck_assert_mem_eq(header, golden, sizeof(golden));
 	tmem_arena_deinit(&arena);
 }

@@ -5,6 +5,7 @@
  * only, and bytes freed by one client never turn up at another.
  */
 #include "scene.h"
+#include "state.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -171,6 +172,24 @@ static bool tells(const uint64_t *bytes, size_t pages)
 
 /* Client a's pages, full of a secret, are freed in each way there is; client b
  * takes their room with pages of every size, and looks at all it gets. */
+/* Who knows the hash function still does not know what collides. */
+START_TEST(hashes_are_each_arenas_own)
+{
+	static const uint8_t page[TMEM_PAGE_SIZE] = {1};
+	const struct tmem_oid oid = {{1, 2, 3}};
+	struct tmem_store *one = scene_store(16 * MIB, -1);
+	struct tmem_store *two = scene_store(16 * MIB, -1);
+
+	ck_assert_uint_ne(tmem_index_hash(&one->index, 5, &oid),
+			  tmem_index_hash(&two->index, 5, &oid));
+	ck_assert_uint_ne(
+		tmem_dedup_hash(&one->contents.dedup, page, TMEM_EPHEMERAL, 1),
+		tmem_dedup_hash(&two->contents.dedup, page, TMEM_EPHEMERAL, 1));
+	scene_close(one);
+	scene_close(two);
+}
+END_TEST
+
 START_TEST(freed_bytes_are_not_seen)
 {
 	struct tmem_store *store = scene_store(8 * MIB, -1);
@@ -229,6 +248,7 @@ int main(void)
 		private_pools_are_private,
 		only_the_authorised_join,
 		freed_bytes_are_not_seen,
+		hashes_are_each_arenas_own,
 	};
 
 	return SCENE_RUN("security", tests);
