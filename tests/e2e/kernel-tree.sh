@@ -33,7 +33,7 @@ pages=$(stat_of .host.pages)
 hits=$(($(stat_of .host.hits) - hits))
 ((hits * 100 >= pages * 90)) ||
 	fail "the warm read found only $hits of the $pages pages held"
-same_tree "$tree" "$tmp/mount"
+same_tree "$tree" "$tmp/mount" list_tree
 unmount "$tmp/mount"
 end_server "$tmemd_pid"
 

@@ -251,22 +251,27 @@ sum_tree() {
 	(cd "$1" && find . -type f -print0 | sort -z | sumfiles)
 }
 
-# Names, kinds, modes, owners, sizes, times, link targets and checksums of a
-# tree, as text that two equal trees share.
-#   tree_digest DIRECTORY
-tree_digest() {
+# Names, kinds, modes, owners, sizes, times and link targets of a tree, as text
+# that two equal trees share.
+#   list_tree DIRECTORY
+list_tree() {
 	(cd "$1" && find . -printf '%p %y %m %U:%G %s %T@ %l\n' |
 		awk '$2 == "d" { $5 = "-" } { print }' | sort)
-	sum_tree "$1"
 }
 
-# Fail unless two trees are equal in all that tree_digest shows.
-#   same_tree A B
+# Fail unless two trees are equal in all that some functions show of each: if
+# none is given, list_tree and sum_tree.
+#   same_tree A B [FUNCTION...]
 same_tree() {
-	tree_digest "$1" >"$tmp/tree.a"
-	tree_digest "$2" >"$tmp/tree.b"
-	diff -u "$tmp/tree.a" "$tmp/tree.b" >"$tmp/tree.diff" ||
-		fail "$1 and $2 differ: $(head -n 20 "$tmp/tree.diff")"
+	local a=$1 b=$2 show
+	shift 2
+	(($#)) || set -- list_tree sum_tree
+	for show; do
+		"$show" "$a" >"$tmp/tree.a"
+		"$show" "$b" >"$tmp/tree.b"
+		diff -u "$tmp/tree.a" "$tmp/tree.b" >"$tmp/tree.diff" ||
+			fail "$a and $b differ: $(head -n 20 "$tmp/tree.diff")"
+	done
 }
 
 # A kernel's source tree, to be left as it is: Debian's linux-source-6.1,
