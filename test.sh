@@ -241,17 +241,41 @@ leftovers() {
 	find /proc/[0-9]*/exe -lname "$work/*" 2>/dev/null
 }
 
+# What an earlier run that was killed may have left, and would have tests fail in
+# ways that say nothing of it.
+host_is_ready() {
+	local mountpoint
+	swap_is_free /proc/swaps || return 1
+	while read -r mountpoint; do
+		! timeout 10 stat -f "$mountpoint" >/dev/null 2>&1 || continue
+		echo "the server of the mount $mountpoint is gone, or hangs: run \"umount $mountpoint\"" >&2
+		return 1
+	done < <(findmnt -rn -t fuse.tmemfs,fuse -o TARGET |
+		grep "/tmem-")
+}
+
+# One run at a time, on the whole host: tests swap on their devices before all
+# others, and drop the kernel's caches. Nothing started below inherits this, so
+# that a server which outlives its test does not hold the lock.
+exec 8>>/run/tmem-test.lock
+flock --nonblock 8 || {
+	echo "test.sh: another run is at work (process $(tail -n 1 /run/tmem-test.lock)): wait for it to end" >&2
+	exit 1
+}
+echo "$$" >/run/tmem-test.lock
+host_is_ready || exit 1
+
 rm -rf --one-file-system "$work"
 mkdir -p "$work"
 : >"$work/results"
-packages_install "$top/packages.txt" build run test || exit 1
+packages_install "$top/packages.txt" build run test 8>&- || exit 1
 # From here on what is missing is a failure, no reason to skip.
 export TMEM_TEST_NO_SKIP=1
 export TMEM_TEST_CACHE=$top/build-cache
 leftovers | sort >"$work/before"
 
 for part in "${parts[@]}"; do
-	"part_$part"
+	"part_$part" 8>&-
 done
 
 leftovers | sort | comm -13 "$work/before" - >"$work/left"
