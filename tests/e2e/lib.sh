@@ -23,6 +23,7 @@ export LC_ALL=C TZ=UTC
 # A sanitizer's finding must fail the test, not be a line in some log.
 export ASAN_OPTIONS="abort_on_error=1:${ASAN_OPTIONS:-}"
 export UBSAN_OPTIONS="halt_on_error=1:abort_on_error=1:print_stacktrace=1:${UBSAN_OPTIONS:-}"
+export TSAN_OPTIONS="halt_on_error=1:abort_on_error=1:${TSAN_OPTIONS:-}"
 
 test_name=$(basename "$0" .sh)
 
