@@ -212,7 +212,7 @@ START_TEST(scan_finds_slots_and_no_holes)
 	ck_assert_int_eq(nbd_overflow_sync(&overflow), 0);
 	ck_assert(overflow.can_punch);
 	ck_assert_int_eq(nbd_overflow_punch(&overflow, 110, 10), 0);
-	ck_assert_int_eq(nbd_page_map_init(&map, PAGES), 0);
+	ck_assert_int_eq(nbd_page_map_init(&map, PAGES, false), 0);
 	ck_assert_int_eq(nbd_overflow_scan(&overflow, &map), 0);
 	for (page = 0; page < PAGES; page++)
 		ck_assert_msg(nbd_page_map_test(&map, page) ==

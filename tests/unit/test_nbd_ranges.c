@@ -3,6 +3,8 @@
 #include <check.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include "page-map.h"
 #include "random.h"
 #include "range-lock.h"
@@ -149,7 +151,8 @@ START_TEST(map_finds_what_was_set)
 	int round;
 
 	test_random_init(&random, test_seed());
-	ck_assert_int_eq(nbd_page_map_init(&map, PAGES), 0);
+	memset(model, _i, sizeof(model));
+	ck_assert_int_eq(nbd_page_map_init(&map, PAGES, _i), 0);
 	for (round = 0; round < 2000; round++) {
 		first = test_random_below(&random, PAGES);
 		count = 1 + test_random_below(&random, PAGES - first);
@@ -177,6 +180,30 @@ START_TEST(map_finds_what_was_set)
 }
 END_TEST
 
+/** A map of the largest device takes memory for what has changed, also when all
+ * bits are set to begin with, as after a restart. */
+START_TEST(full_map_takes_no_memory)
+{
+	const uint64_t pages = 1ull << 32;
+	const size_t blocks = (pages / 8 + 4095) / 4096;
+	uint8_t *resident = calloc(1, blocks);
+	struct nbd_page_map map;
+	size_t i, touched = 0;
+
+	ck_assert_int_eq(nbd_page_map_init(&map, pages, true), 0);
+	ck_assert_uint_eq(map.bytes, pages / 8);
+	nbd_page_map_clear(&map, pages - 3, 1);
+	ck_assert_int_eq(mincore((void *)map.words, map.bytes, resident), 0);
+	for (i = 0; i < blocks - 1; i++)
+		touched += resident[i] & 1;
+	ck_assert_uint_eq(touched, 0); /* but the last */
+	ck_assert(nbd_page_map_test(&map, pages - 4));
+	ck_assert(!nbd_page_map_test(&map, pages - 3));
+	nbd_page_map_deinit(&map);
+	free(resident);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("NBD ranges");
@@ -187,7 +214,8 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, ranges_take_their_blocks);
 	tcase_add_test(tc, threads_exclude_each_other);
-	tcase_add_test(tc, map_finds_what_was_set);
+	tcase_add_loop_test(tc, map_finds_what_was_set, 0, 2);
+	tcase_add_test(tc, full_map_takes_no_memory);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

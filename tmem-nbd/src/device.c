@@ -264,14 +264,12 @@ static int make(const struct tmem_nbd_export_config *config,
 	r = nbd_range_lock_init(&device->range_lock);
 	if (r < 0)
 		goto err1;
-	r = nbd_page_map_init(&device->held, device->pages);
+	r = nbd_page_map_init(&device->held, device->pages, found->kept);
 	if (r < 0)
 		goto err2;
-	r = nbd_page_map_init(&device->spilled, device->pages);
+	r = nbd_page_map_init(&device->spilled, device->pages, false);
 	if (r < 0)
 		goto err3;
-	if (found->kept)
-		nbd_page_map_set(&device->held, 0, device->pages);
 	if (config->overflow_fd >= 0)
 		r = nbd_overflow_scan(&device->overflow, &device->spilled);
 	if (r < 0)

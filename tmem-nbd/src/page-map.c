@@ -6,7 +6,7 @@
 
 #define WORD_BITS 64u
 
-int nbd_page_map_init(struct nbd_page_map *map, uint64_t pages)
+int nbd_page_map_init(struct nbd_page_map *map, uint64_t pages, bool full)
 {
 	size_t bytes = (pages + WORD_BITS - 1) / WORD_BITS * sizeof(uint64_t);
 	void *words = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -14,8 +14,10 @@ int nbd_page_map_init(struct nbd_page_map *map, uint64_t pages)
 
 	if (words == MAP_FAILED)
 		return -ENOMEM;
-	*map = (struct nbd_page_map){
-		.words = words, .pages = pages, .bytes = bytes};
+	*map = (struct nbd_page_map){.words = words,
+				     .flip = full ? UINT64_MAX : 0,
+				     .pages = pages,
+				     .bytes = bytes};
 	return 0;
 }
 
@@ -43,35 +45,41 @@ static uint64_t mask_of(uint64_t first, uint64_t end, uint64_t *next)
 
 static uint64_t load(const struct nbd_page_map *map, uint64_t page)
 {
-	return atomic_load_explicit(&map->words[page / WORD_BITS],
-				    memory_order_relaxed);
+	return map->flip ^ atomic_load_explicit(&map->words[page / WORD_BITS],
+						memory_order_relaxed);
+}
+
+static void change(struct nbd_page_map *map, uint64_t first, uint64_t count,
+		   bool value)
+{
+	uint64_t end = first + count, next, mask, old;
+	_Atomic(uint64_t) *word;
+
+	for (; first < end; first = next) {
+		mask = mask_of(first, end, &next);
+		old = load(map, first) & mask;
+		/* Rewriting a page is common, and a load shares the line. */
+		if (old == (value ? mask : 0))
+			continue;
+		word = &map->words[first / WORD_BITS];
+		if (value == !map->flip)
+			atomic_fetch_or_explicit(word, mask,
+						 memory_order_relaxed);
+		else
+			atomic_fetch_and_explicit(word, ~mask,
+						  memory_order_relaxed);
+	}
 }
 
 void nbd_page_map_set(struct nbd_page_map *map, uint64_t first, uint64_t count)
 {
-	uint64_t end = first + count, next, mask;
-
-	for (; first < end; first = next) {
-		mask = mask_of(first, end, &next);
-		/* Rewriting a page is common, and a load shares the line. */
-		if ((load(map, first) & mask) != mask)
-			atomic_fetch_or_explicit(&map->words[first / WORD_BITS],
-						 mask, memory_order_relaxed);
-	}
+	change(map, first, count, true);
 }
 
 void nbd_page_map_clear(struct nbd_page_map *map, uint64_t first,
 			uint64_t count)
 {
-	uint64_t end = first + count, next, mask;
-
-	for (; first < end; first = next) {
-		mask = mask_of(first, end, &next);
-		if (load(map, first) & mask)
-			atomic_fetch_and_explicit(
-				&map->words[first / WORD_BITS], ~mask,
-				memory_order_relaxed);
-	}
+	change(map, first, count, false);
 }
 
 bool nbd_page_map_test(const struct nbd_page_map *map, uint64_t page)
@@ -96,9 +104,11 @@ uint64_t nbd_page_map_find(const struct nbd_page_map *map, uint64_t first,
 
 uint64_t nbd_page_map_count(const struct nbd_page_map *map)
 {
-	uint64_t page, count = 0;
+	uint64_t page, next, mask, count = 0;
 
-	for (page = 0; page < map->pages; page += WORD_BITS)
-		count += (unsigned)__builtin_popcountll(load(map, page));
+	for (page = 0; page < map->pages; page = next) {
+		mask = mask_of(page, map->pages, &next);
+		count += (unsigned)__builtin_popcountll(load(map, page) & mask);
+	}
 	return count;
 }

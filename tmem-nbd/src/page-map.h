@@ -21,13 +21,16 @@
 
 struct nbd_page_map {
 	_Atomic(uint64_t) *words;
+	/* All ones in a map that began full: words are inverted, so that
+	 * memory that was never touched has all bits set. */
+	uint64_t flip;
 	uint64_t pages;
 	size_t bytes;
 };
 
-/** All bits clear. The memory is only touched where bits are set. Returns 0
- * or -ENOMEM. */
-int nbd_page_map_init(struct nbd_page_map *map, uint64_t pages);
+/** All bits clear, or set if full. The memory is only touched where bits
+ * change. Returns 0 or -ENOMEM. */
+int nbd_page_map_init(struct nbd_page_map *map, uint64_t pages, bool full);
 void nbd_page_map_deinit(struct nbd_page_map *map);
 
 void nbd_page_map_set(struct nbd_page_map *map, uint64_t first, uint64_t count);
