@@ -57,6 +57,13 @@ done <<-EOF
 EOF
 expect root-client 100 get 0 100
 
+# His exports take no more than their part of tmemd's threads.
+mkdir -m 700 "$tmp/his"
+chown "$uid:$gid" "$tmp/his"
+refused 1 "at most 64 connections" as_user tmem-nbd --foreground --name many \
+	--size 16M --tmemd "$tmemd_socket" --socket "$tmp/his/many.nbd" \
+	--max-connections 65
+
 # Clients of one name are told apart by user.
 attach both
 attach both-guest as_user

@@ -25,6 +25,9 @@
 #include "uuid.h"
 #include "view.h"
 
+/* Most connections of an export whose owner is not an administrator. */
+#define EXPORTS_MAX_CONNECTIONS 64
+
 struct hosted {
 	struct hosted *next;
 	struct tmem_nbd_export *nbd; /* NULL while it starts or stops */
@@ -146,7 +149,7 @@ static void exports_release(struct tmemd_exports *exports,
 	pthread_mutex_unlock(&exports->lock);
 }
 
-/* What a request asks for. Returns 0 or -EINVAL with error. */
+/* What a request asks for. Returns 0, or -EINVAL or -EPERM with error. */
 static int exports_parse(const json_t *request, struct hosted *hosted,
 			 struct tmem_nbd_export_config *config,
 			 bool *has_overflow, char *error)
@@ -169,6 +172,13 @@ static int exports_parse(const json_t *request, struct hosted *hosted,
 		return tmemd_error(
 			error, -EINVAL,
 			"nbd-export: the name is too long, or a number negative");
+	/* Each takes a thread and a descriptor from all others' service. */
+	if (connections > EXPORTS_MAX_CONNECTIONS &&
+	    !tmemd_daemon_is_admin(hosted->owner.uid))
+		return tmemd_error(
+			error, -EPERM,
+			"nbd-export: an ordinary user's export has at most %d connections: ask for fewer",
+			EXPORTS_MAX_CONNECTIONS);
 	if (device != NULL && tmem_uuid_parse(device, &config->device) < 0)
 		return tmemd_error(error, -EINVAL,
 				   "nbd-export: device \"%.64s\" is no uuid",
