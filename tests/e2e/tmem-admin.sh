@@ -29,7 +29,17 @@ for command in stats list set freeze thaw flush reclaim freeable shared-auth; do
 done
 [[ $(tmem-admin --version) == "tmem-admin "* ]] || fail "no version"
 
+refused 1 "cannot write" bash -c 'tmem-admin --help >/dev/full'
+
 start_tmemd --config /dev/null --arena none --budget 64M
+refused 1 "cannot write" bash -c 'tmem-admin --socket "$1" stats >/dev/full' \
+	bash "$tmemd_socket"
+refused 1 "cannot write" bash -c 'tmem-admin --socket "$1" list --json >&-' \
+	bash "$tmemd_socket"
+# One that is stopped has not gone, and keeps nobody who only looks.
+kill -STOP "$tmemd_pid"
+refused 1 "does not answer" admin list
+kill -CONT "$tmemd_pid"
 attach web
 expect web 0 pool cache
 expect web 1000 put 0 1000

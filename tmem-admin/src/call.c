@@ -39,7 +39,8 @@ static enum admin_exit call_refused(const char *socket, int error)
 	return ADMIN_FAILED;
 }
 
-enum admin_exit admin_call(const char *socket, json_t *request, json_t **reply)
+enum admin_exit admin_call(const char *socket, json_t *request, int timeout,
+			   json_t **reply)
 {
 	struct tmem_message answer;
 	char own[4096];
@@ -52,10 +53,9 @@ enum admin_exit admin_call(const char *socket, json_t *request, json_t **reply)
 		json_decref(request);
 		return call_refused(socket, sock);
 	}
-	/* A budget takes as long to shrink as it takes. */
-	r = request == NULL
-		    ? -ENOMEM
-		    : tmem_message_call(sock, request, NULL, 0, &answer, -1);
+	r = request == NULL ? -ENOMEM
+			    : tmem_message_call(sock, request, NULL, 0, &answer,
+						timeout);
 	json_decref(request);
 	close(sock);
 	if (r == 0) {
@@ -66,8 +66,9 @@ enum admin_exit admin_call(const char *socket, json_t *request, json_t **reply)
 		return ADMIN_FAILED;
 	} else {
 		fprintf(stderr, "tmem-admin: %s\n",
-			answer.json != NULL
-				? tmem_message_error(&answer, r)
+			answer.json != NULL ? tmem_message_error(&answer, r)
+			: r == -ETIMEDOUT
+				? "tmemd does not answer: see whether it is stopped, and its log"
 				: "tmemd hung up without an answer: see its log");
 	}
 	tmem_message_deinit(&answer);

@@ -19,9 +19,11 @@ enum admin_exit {
 
 /**
  * Send request (released here) to the tmemd at socket (NULL: this user's own,
- * or else the host's) and wait for its answer. On ADMIN_OK *reply is the
- * caller's; otherwise stderr has been told why.
+ * or else the host's) and wait for its answer, timeout ms or (negative) as long
+ * as it takes. On ADMIN_OK *reply is the caller's; otherwise stderr has been
+ * told why.
  */
-enum admin_exit admin_call(const char *socket, json_t *request, json_t **reply);
+enum admin_exit admin_call(const char *socket, json_t *request, int timeout,
+			   json_t **reply);
 
 #endif

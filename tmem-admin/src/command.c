@@ -85,11 +85,12 @@ static void command_string(json_t *request, const char *key, const char *value)
 		json_object_set_new(request, key, json_string("?"));
 }
 
-/* Ask, and print the answer if JSON was asked for. */
+/* Ask, and print the answer if JSON was asked for. A budget takes as long to
+ * shrink as it takes. */
 static enum admin_exit command_ask(struct admin *admin, json_t *request,
 				   json_t **reply)
 {
-	enum admin_exit code = admin_call(admin->socket, request, reply);
+	enum admin_exit code = admin_call(admin->socket, request, -1, reply);
 
 	if (code == ADMIN_OK && admin->json)
 		admin_print_json(*reply);

@@ -3,8 +3,19 @@
  * tmem-admin's entry: finds the command and lets it run.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "command.h"
+
+/* An answer that did not arrive is no success. */
+static void main_flush(void)
+{
+	if (!ferror(stdout) && fflush(stdout) == 0)
+		return;
+	fputs("tmem-admin: cannot write to standard output\n", stderr);
+	_exit(ADMIN_FAILED);
+}
 
 static void main_help(void)
 {
@@ -28,6 +39,7 @@ int main(int argc, char **argv)
 	struct admin admin = {0};
 	int c;
 
+	atexit(main_flush);
 	/* "+": options after the command are the command's. */
 	while ((c = getopt_long(argc, argv, "+hV", options, NULL)) >= 0) {
 		if (c == 's') {

@@ -289,7 +289,8 @@ enum admin_exit admin_stats(struct admin *admin,
 	if (!stats_are_keys(argv + optind, words))
 		return admin_usage(command,
 				   "give any of host, clients, pools, exports");
-	code = admin_call(admin->socket, tmem_message_request("stats"), &reply);
+	code = admin_call(admin->socket, tmem_message_request("stats"),
+			  TMEM_MESSAGE_TIMEOUT, &reply);
 	if (code != ADMIN_OK)
 		return code;
 	stats_choose(reply, argv + optind, words);
@@ -319,7 +320,8 @@ enum admin_exit admin_list(struct admin *admin,
 	if (optind < argc)
 		return admin_usage(command, "unexpected argument \"%s\"",
 				   argv[optind]);
-	code = admin_call(admin->socket, tmem_message_request("list"), &reply);
+	code = admin_call(admin->socket, tmem_message_request("list"),
+			  TMEM_MESSAGE_TIMEOUT, &reply);
 	if (code != ADMIN_OK)
 		return code;
 	if (admin->json)
