@@ -28,7 +28,7 @@ static void set_budget(struct workload *workload, struct test_random *random)
 
 static void reclaim(struct workload *workload, struct test_random *random)
 {
-	uint64_t bytes = test_random_below(random, MIB);
+	uint64_t bytes = 1 + test_random_below(random, MIB);
 	uint64_t released;
 	int r = tmem_store_reclaim(workload->world->store, bytes, &released);
 
