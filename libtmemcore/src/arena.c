@@ -145,6 +145,8 @@ static int allocate(int fd, uint64_t offset, uint64_t bytes)
 {
 	if (tmem_fault(TMEM_FAULT_FALLOCATE))
 		return -ENOSPC;
+	if (tmem_fault(TMEM_FAULT_IO))
+		return -EIO;
 	while (fallocate(fd, 0, (off_t)offset, (off_t)bytes) != 0)
 		if (errno != EINTR)
 			return -errno;
@@ -344,14 +346,15 @@ static void assert_range(const struct tmem_arena *arena,
 int tmem_arena_take(struct tmem_arena *arena, enum tmem_arena_part part,
 		    uint64_t offset, uint64_t bytes)
 {
+	int r;
+
 	assert_range(arena, part, offset, bytes);
 	if (!tmem_budget_try_charge(arena->budget, bytes))
 		return -ENOMEM;
-	if (allocate(arena->fd, arena->part[part].offset + offset, bytes) < 0) {
+	r = allocate(arena->fd, arena->part[part].offset + offset, bytes);
+	if (r < 0)
 		tmem_budget_uncharge(arena->budget, bytes);
-		return -ENOSPC;
-	}
-	return 0;
+	return r;
 }
 
 int tmem_arena_give(struct tmem_arena *arena, enum tmem_arena_part part,

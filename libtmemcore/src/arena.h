@@ -86,8 +86,8 @@ static inline void *tmem_arena_part(const struct tmem_arena *arena,
 
 /**
  * Take a page-aligned range of a part: charged, allocated, readable
- * as zeros. Returns 0; -ENOMEM when the budget refuses; -ENOSPC when the file
- * system does (then nothing is charged).
+ * as zeros. Returns 0; -ENOMEM when the budget refuses; when the file system
+ * does, -ENOSPC or what else it says. Nothing is charged then.
  */
 int tmem_arena_take(struct tmem_arena *arena, enum tmem_arena_part part,
 		    uint64_t offset, uint64_t bytes);

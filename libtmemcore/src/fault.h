@@ -10,7 +10,8 @@
 
 enum tmem_fault_site {
 	TMEM_FAULT_MALLOC,    /* private memory */
-	TMEM_FAULT_FALLOCATE, /* arena: taking a range */
+	TMEM_FAULT_FALLOCATE, /* arena: taking a range, no space */
+	TMEM_FAULT_IO,	      /* the same, another error */
 	TMEM_FAULT_PUNCH,     /* arena: giving one back */
 	TMEM_FAULT_TABLE,     /* a record */
 	TMEM_FAULT_SLAB,      /* a slot */

@@ -104,15 +104,14 @@ static uint32_t make_content(struct put *put, struct tmem_content_spec *spec)
 		r = new_content(put, spec, &id);
 		if (r == 0)
 			return id;
-		if (last)
-			break;
+		put->why = refusal_of(r);
+		if (last || put->why != TMEM_REFUSAL_NOMEM)
+			return 0;
 		/* Once there is no room left to make, a larger slot will do. */
 		spec->stretch = true;
 		last = tries == most_tries(put) ||
 		       !tmem_evict_room(store, rooms, &made);
 	}
-	put->why = refusal_of(r);
-	return 0;
 }
 
 static uint32_t prepare_fill(struct put *put, unsigned i, uint64_t fill)
@@ -271,7 +270,8 @@ static void commit_all(struct put *put)
 			more = cap_tries++ < CAP_TRIES && make_cap_room(put);
 		} else if (r < 0) {
 			put->why = refusal_of(r);
-			more = tries++ < most_tries(put) &&
+			more = put->why == TMEM_REFUSAL_NOMEM &&
+			       tries++ < most_tries(put) &&
 			       tmem_evict_room(b->store, rooms, &made);
 		} else {
 			more = false;

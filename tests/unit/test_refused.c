@@ -242,6 +242,12 @@ START_TEST(no_chunk)
 }
 END_TEST
 
+START_TEST(chunk_fails)
+{
+	with_fault(TMEM_FAULT_IO, _i, TMEM_HOST_STAT_refused_fault);
+}
+END_TEST
+
 START_TEST(no_private_memory)
 {
 	with_fault(TMEM_FAULT_MALLOC, _i, TMEM_HOST_STAT_refused_nomem);
@@ -521,6 +527,7 @@ int main(void)
 	tcase_add_loop_test(tests, no_record, 0, VARIANTS);
 	tcase_add_loop_test(tests, no_slot, 0, VARIANTS);
 	tcase_add_loop_test(tests, no_chunk, 0, VARIANTS);
+	tcase_add_loop_test(tests, chunk_fails, 0, VARIANTS);
 	tcase_add_loop_test(tests, no_private_memory, 0, VARIANTS);
 	tcase_add_loop_test(tests, one_fault_somewhere, 0, 4 * KINDS);
 	tcase_add_loop_test(tests, codec_fails, 2, 3);
