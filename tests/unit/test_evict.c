@@ -285,7 +285,8 @@ START_TEST(a_persistent_put_is_refused_only_when_nothing_ephemeral_is_left)
 	fill_with_both(4);
 	fill_with_both(6);
 	fill_with_both(16);
-	fill_with_both(64);
+	if (test_is_full())
+		fill_with_both(64);
 }
 END_TEST
 
