@@ -178,14 +178,14 @@ static void read_and_check(const struct file *file, int fd, unsigned char *room,
 }
 
 /* All reads for which the mode promises that a change is seen. A size is seen
- * by who opens the file, or in strict mode by everybody, so what is held open
+ * by who opens the file, or but in open mode by everybody, so what is held open
  * is read last. */
 static void verify(struct file *file, unsigned char *room, enum kind kind)
 {
 	const char *change = kind_names[kind];
 	int fd;
 
-	if (mode == STRICT && file->held >= 0)
+	if (mode != OPEN && file->held >= 0)
 		read_and_check(file, file->buffered, room, change, "read");
 	fd = open_file(mount, file, O_RDONLY);
 	read_and_check(file, fd, room, change, "opened and read");
