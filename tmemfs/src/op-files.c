@@ -29,12 +29,13 @@ static bool is_stale(const struct fs_node *node, const struct stat *st)
 	return st->st_nlink == 0 && !atomic_load(&node->removed);
 }
 
-/* The kernel believes its attributes for a while; if they are out of date at an
- * open, its opener must not be shown the old size. */
+/* In open mode the kernel believes its attributes for a while; if they are out
+ * of date at an open, its opener must not be shown the old size. */
 static void refresh_attrs(struct fs *fs, struct fs_node *node, fuse_ino_t ino,
 			  const struct stat *st)
 {
-	if (fs->opt.attr_timeout > 0 && !fs_was_told(node, st))
+	if (fs->opt.coherency == FS_OPEN && fs->opt.attr_timeout > 0 &&
+	    !fs_was_told(node, st))
 		/* A negative offset leaves the pages alone, which could not
 		 * be waited for here. */
 		fuse_lowlevel_notify_inval_inode(fs->session, ino, -1, 0);
