@@ -73,6 +73,13 @@ void tmem_budget_charge_private(struct tmem_budget *budget, uint64_t bytes)
 	tmem_budget_charge(budget, bytes);
 }
 
+void tmem_budget_uncharge_private(struct tmem_budget *budget, uint64_t bytes)
+{
+	atomic_fetch_sub_explicit(&budget->private, bytes,
+				  memory_order_relaxed);
+	tmem_budget_uncharge(budget, bytes);
+}
+
 uint64_t tmem_budget_excess(const struct tmem_budget *budget)
 {
 	uint64_t limit =
@@ -114,7 +121,5 @@ void tmem_budget_free(struct tmem_budget *budget, void *ptr, size_t bytes)
 	if (!ptr)
 		return;
 	free(ptr);
-	atomic_fetch_sub_explicit(&budget->private, bytes + MALLOC_HEAD,
-				  memory_order_relaxed);
-	tmem_budget_uncharge(budget, bytes + MALLOC_HEAD);
+	tmem_budget_uncharge_private(budget, bytes + MALLOC_HEAD);
 }

@@ -24,8 +24,9 @@ bool tmem_budget_try_charge(struct tmem_budget *budget, uint64_t bytes);
 /** Charge what cannot be refused (a hash table that must grow). */
 void tmem_budget_charge(struct tmem_budget *budget, uint64_t bytes);
 void tmem_budget_uncharge(struct tmem_budget *budget, uint64_t bytes);
-/** Charge private memory that somebody else has allocated. */
+/** Charge private memory that somebody else has allocated, and uncharge it. */
 void tmem_budget_charge_private(struct tmem_budget *budget, uint64_t bytes);
+void tmem_budget_uncharge_private(struct tmem_budget *budget, uint64_t bytes);
 /** Bytes above the limit, or 0. */
 uint64_t tmem_budget_excess(const struct tmem_budget *budget);
 

@@ -27,7 +27,8 @@ int tmem_memlimit_available(const char *root, uint64_t *bytes);
 uint64_t tmem_memlimit_cgroup(const char *root);
 
 /** The most a store may use under a cgroup limit: room is left for what is
- * not the store's (rings, stacks, requests under way). */
+ * not the store's (stacks, requests under way, rings beside a store full of
+ * persistent pages). */
 uint64_t tmem_memlimit_room(uint64_t limit);
 
 #endif

@@ -25,6 +25,11 @@
  *    the bell is safe from lost wake-ups only if the client plays by the
  *    rules; whoever stops a worker wakes it until it is gone.
  *
+ * A page of a ring is allocated when it is touched first, which for a get's is
+ * by us. So the store is charged for a slot's buffer, as far as requests ever
+ * reached into it, and makes room for it: else clients that do nothing wrong,
+ * but much at once, would take tmemd past its memory cgroup's limit.
+ *
  * Known limit: a page of the ring that is touched first, or was punched out by
  * the client, is allocated on touch; where the kernel refuses memory for it
  * (vm.overcommit_memory=2 with the limit reached) that is a SIGBUS.
@@ -34,10 +39,12 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+#include "evict.h"
 #include "ring-server.h"
 
 /* Threads of a ring: as many as our machines have cores to spare for one. */
@@ -63,6 +70,8 @@ struct worker {
 
 struct tmem_ring_server {
 	struct tmem_ring *ring;
+	struct tmem_store *store; /* which pays for the ring, or NULL */
+	uint64_t charged;	  /* bytes, but for buffers */
 	int fd;
 	bool alone; /* one processor: spinning would only be in the way */
 	_Atomic(bool) stop;
@@ -70,6 +79,9 @@ struct tmem_ring_server {
 	_Atomic(unsigned) running;
 	struct worker *worker;
 	unsigned workers;
+
+	/* Pages of each slot's buffer that are charged: of who serves it. */
+	uint32_t reach[TMEM_RING_SLOTS];
 
 	/* Slots that are served by workers that do not lead. */
 	_Atomic(uint32_t) busy;
@@ -240,6 +252,28 @@ int tmem_ring_server_execute(struct tmem_ring_server *server,
 	return r;
 }
 
+/* Charge the pages of a slot's buffer that a request is the first to use. */
+static void charge_buffer(struct tmem_ring_server *server, unsigned i,
+			  uint64_t count)
+{
+	struct tmem_store *store = server->store;
+	uint32_t pages = count < TMEM_RUN_MAX ? (uint32_t)count : TMEM_RUN_MAX;
+	uint64_t excess;
+
+	if (!store || pages <= server->reach[i])
+		return;
+	tmem_budget_charge_private(&store->budget,
+				   (uint64_t)(pages - server->reach[i]) *
+					   TMEM_PAGE_SIZE);
+	server->reach[i] = pages;
+	excess = tmem_budget_excess(&store->budget);
+	if (excess)
+		tmem_evict_down_to(store,
+				   atomic_load_explicit(&store->budget.limit,
+							memory_order_relaxed),
+				   (int64_t)excess);
+}
+
 /* Carry out the request in a slot (already copied) and reply. */
 static void serve(struct tmem_ring_server *server, unsigned i,
 		  struct tmem_ring_work *work)
@@ -249,6 +283,8 @@ static void serve(struct tmem_ring_server *server, unsigned i,
 		     work->request.op == TMEM_RING_GET;
 	int r;
 
+	if (paged)
+		charge_buffer(server, i, work->request.count);
 	r = tmem_ring_server_execute(server, work, server->ring->buffer[i]);
 	/* Accepted, so count is what it may be. */
 	if (r >= 0 && paged && work->request.count > 1)
@@ -327,6 +363,11 @@ static int make_ring(struct tmem_ring_server *server)
 		return -errno;
 	}
 	tmem_ring_init(server->ring);
+	if (server->store) {
+		server->charged = offsetof(struct tmem_ring, buffer);
+		tmem_budget_charge_private(&server->store->budget,
+					   server->charged);
+	}
 	return 0;
 }
 
@@ -352,7 +393,8 @@ static int start_workers(struct tmem_ring_server *server)
 	return 0;
 }
 
-int tmem_ring_server_new(struct tmem_ring_server **out)
+int tmem_ring_server_new(struct tmem_store *store,
+			 struct tmem_ring_server **out)
 {
 	struct tmem_ring_server *server = calloc(1, sizeof(*server));
 	pthread_rwlockattr_t attr;
@@ -360,6 +402,7 @@ int tmem_ring_server_new(struct tmem_ring_server **out)
 
 	if (!server)
 		return -ENOMEM;
+	server->store = store;
 	server->fd = -1;
 	server->alone = sysconf(_SC_NPROCESSORS_ONLN) == 1;
 	pthread_mutex_init(&server->leader, NULL);
@@ -395,6 +438,11 @@ struct tmem_ring_server *tmem_ring_server_free(struct tmem_ring_server *server)
 	for (i = 0; i < server->workers; i++)
 		pthread_join(server->worker[i].thread, NULL);
 	free(server->worker);
+	for (i = 0; i < TMEM_RING_SLOTS; i++)
+		server->charged += (uint64_t)server->reach[i] * TMEM_PAGE_SIZE;
+	if (server->charged)
+		tmem_budget_uncharge_private(&server->store->budget,
+					     server->charged);
 	if (server->ring)
 		munmap(server->ring, sizeof(*server->ring));
 	if (server->fd >= 0)

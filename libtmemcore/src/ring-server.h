@@ -16,8 +16,10 @@
 
 struct tmem_ring_server;
 
-/** Make a ring and start its workers. Returns 0 or -errno. */
-int tmem_ring_server_new(struct tmem_ring_server **out);
+/** Make a ring and start its workers. What the ring's memory comes to is
+ * charged to store, unless that is NULL. Returns 0 or -errno. */
+int tmem_ring_server_new(struct tmem_store *store,
+			 struct tmem_ring_server **out);
 
 /** Stop the workers, after what each is doing, and unmap. NULL is fine.
  * Always returns NULL. */

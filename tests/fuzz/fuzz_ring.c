@@ -77,7 +77,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	work = aligned_alloc(64, sizeof(*work));
 	buffer = malloc((size_t)TMEM_RUN_MAX * TMEM_PAGE_SIZE);
 	must(work && buffer, "malloc");
-	must(tmem_ring_server_new(&server) == 0, "server");
+	must(tmem_ring_server_new(NULL, &server) == 0, "server");
 	return 0;
 }
 

@@ -33,7 +33,7 @@ struct ends {
 static void open_ends(struct ends *e, int timeout)
 {
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, e->conn), 0);
-	ck_assert_int_eq(tmem_ring_server_new(&e->server), 0);
+	ck_assert_int_eq(tmem_ring_server_new(NULL, &e->server), 0);
 	ck_assert_int_eq(tmem_ring_client_new(tmem_ring_server_fd(e->server),
 					      e->conn[0], timeout, &e->client),
 			 0);

@@ -133,7 +133,7 @@ static int begin(struct session *session)
 		session->all->joined(session->all->joined_arg, session->name,
 				     session->uid);
 	if (r == 0)
-		r = tmem_ring_server_new(&session->ring);
+		r = tmem_ring_server_new(session->all->store, &session->ring);
 	if (r < 0) {
 		tmem_message_send_error(session->conn, r, "%s: %s",
 					session->name, why_refused(r));

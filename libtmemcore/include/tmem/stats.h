@@ -23,7 +23,7 @@ X(peak_used, gauge, bytes, "most memory the store has used")                   \
 X(slab_bytes, gauge, bytes, "memory in slabs")                                 \
 X(payload_bytes, gauge, bytes, "bytes of contents held in slabs")              \
 X(table_bytes, gauge, bytes, "memory in the arena's record tables")            \
-X(private_bytes, gauge, bytes, "memory outside the arena: hash tables, codecs") \
+X(private_bytes, gauge, bytes, "memory outside the arena: tables, codecs, rings") \
 X(freeable, gauge, bytes, "memory that ephemeral pages use")                   \
 X(pages, gauge, pages, "pages held, as clients see them")                      \
 X(ephemeral_pages, gauge, pages, "of these, ephemeral")                        \
