@@ -178,8 +178,8 @@ static void read_and_check(const struct file *file, int fd, unsigned char *room,
 }
 
 /* All reads for which the mode promises that a change is seen. In open mode,
- * who holds the file open buffered is promised nothing, and sees a new size only
- * once somebody opens the file, so what is held open is read last. */
+ * who holds the file open buffered is promised nothing, and sees a new size
+ * only once somebody opens the file, so what is held open is read last. */
 static void verify(struct file *file, unsigned char *room, enum kind kind)
 {
 	const char *change = kind_names[kind];

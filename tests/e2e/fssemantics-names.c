@@ -382,7 +382,7 @@ void nodes(void)
 /* Which sets the time of change all the same, as soon as the clock ticks. */
 static void chown_nothing(void)
 {
-	struct stat before, st;
+	struct stat before = {.st_nlink = 0}, st = before;
 	int tries = 0;
 
 	put("chowned", "c");
@@ -500,7 +500,7 @@ void directories(void)
 	printf("  %u entries, %u files, %u with other inode numbers\n", seen,
 	       types, odd);
 	seekdir(dir, place);
-	while ((entry = readdir(dir)))
+	while (readdir(dir))
 		again++;
 	printf("  %u entries after the middle\n", again);
 	rewinddir(dir);

@@ -248,7 +248,7 @@ int fs_cache_open(struct fs_cache *cache, struct fs_node *node, int fd,
 		  bool *keep, struct fs_cache_garbage *garbage)
 {
 	struct fs_cache_file *file = file_of(node);
-	struct fs_version version;
+	struct fs_version version = {.size = 0};
 	int rc;
 
 	garbage->any = false;
@@ -560,7 +560,7 @@ static void put_pages(struct fs_cache *cache, struct fs_cache_file *file,
 void fs_cache_fill(struct fs_cache *cache, struct fs_cache_read *read)
 {
 	struct fs_cache_file *file = atomic_load(&read->node->cache);
-	struct fs_version version;
+	struct fs_version version = {.size = 0};
 
 	fs_cache_collect(cache, &read->garbage);
 	if (!read->usable || !read->count ||

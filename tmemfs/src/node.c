@@ -33,7 +33,7 @@ static void grow_locked(struct fs_nodes *nodes)
 	size_t old_count = nodes->chain_count;
 	struct fs_node **old = nodes->chains, *node, *next;
 
-	nodes->chains = calloc(old_count * 2, sizeof(*old));
+	nodes->chains = calloc(old_count * 2, sizeof(struct fs_node *));
 	if (!nodes->chains) {
 		nodes->chains = old;
 		return;
@@ -284,7 +284,7 @@ int fs_nodes_init(struct fs_nodes *nodes, struct fs_lower *lower,
 		.chain_count = FIRST_CHAINS,
 		.idle_max = idle_max,
 	};
-	nodes->chains = calloc(nodes->chain_count, sizeof(*nodes->chains));
+	nodes->chains = calloc(nodes->chain_count, sizeof(struct fs_node *));
 	if (!nodes->chains)
 		return -ENOMEM;
 	pthread_mutex_init(&nodes->lock, NULL);

@@ -191,7 +191,7 @@ void fs_op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
 {
 	struct fs *fs = fs_of(req);
 	struct fs_node *dir = fs_node_of(fs, parent);
-	struct fuse_entry_param entry;
+	struct fuse_entry_param entry = {.ino = 0};
 	struct fs_creation what = {
 		.name = strcmp(name, FS_NO_NAME) ? name : NULL,
 		.mode = S_IFREG | (mode & 07777),
