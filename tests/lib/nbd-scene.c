@@ -6,7 +6,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
+#include "access.h"
 #include "array-pool.h"
+#include "pages.h"
 
 static void need(bool fine, const char *what)
 {
@@ -44,6 +46,7 @@ static void open_device(struct test_nbd_scene *scene)
 void test_nbd_scene_init(struct test_nbd_scene *scene, uint64_t size,
 			 int overflow_fd)
 {
+	test_pages_init();
 	memset(scene, 0, sizeof(*scene));
 	scene->config.name = "disk";
 	scene->config.description = "a disk";
@@ -71,6 +74,36 @@ void test_nbd_scene_deinit(struct test_nbd_scene *scene)
 	tmem_pool_free(scene->pool);
 	if (scene->config.overflow_fd >= 0)
 		close(scene->config.overflow_fd);
+}
+
+int test_nbd_write(struct test_nbd_scene *scene, uint64_t page, uint64_t seed)
+{
+	uint8_t bytes[TMEM_PAGE_SIZE];
+
+	test_page_of(bytes, TEST_PAGE_TEXT, seed);
+	return nbd_access_write(scene->device, &scene->io,
+				page * TMEM_PAGE_SIZE, TMEM_PAGE_SIZE, bytes);
+}
+
+bool test_nbd_is_page(const uint8_t *bytes, uint64_t seed)
+{
+	uint8_t want[TMEM_PAGE_SIZE] = {0};
+
+	if (seed)
+		test_page_of(want, TEST_PAGE_TEXT, seed);
+	return !memcmp(bytes, want, sizeof(want));
+}
+
+bool test_nbd_reads_as(struct test_nbd_scene *scene, uint64_t page,
+		       uint64_t seed)
+{
+	uint8_t bytes[TMEM_PAGE_SIZE];
+	uint64_t bad;
+
+	need(!nbd_access_read(scene->device, &scene->io, page * TMEM_PAGE_SIZE,
+			      sizeof(bytes), bytes, &bad),
+	     "reading a page");
+	return test_nbd_is_page(bytes, seed);
 }
 
 void test_nbd_slot(const struct test_nbd_scene *scene, uint64_t page,

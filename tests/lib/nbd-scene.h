@@ -32,6 +32,16 @@ void test_nbd_scene_deinit(struct test_nbd_scene *scene);
  * crash. */
 void test_nbd_scene_reopen(struct test_nbd_scene *scene);
 
+/** Write a page of text made of seed. Returns as nbd_access_write(). */
+int test_nbd_write(struct test_nbd_scene *scene, uint64_t page, uint64_t seed);
+
+/** Whether bytes are that page; seed 0: zeros. */
+bool test_nbd_is_page(const uint8_t *bytes, uint64_t seed);
+
+/** Whether a page, which must be readable, reads as that. */
+bool test_nbd_reads_as(struct test_nbd_scene *scene, uint64_t page,
+		       uint64_t seed);
+
 /** An unlinked file of no bytes, on disk. Returns a descriptor. */
 int test_nbd_file(void);
 

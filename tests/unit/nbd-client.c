@@ -3,7 +3,6 @@
 #include <check.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include "pages.h"
 
 struct test_nbd_scene client_scene;
 struct test_nbd_server client_server;
@@ -11,7 +10,6 @@ struct client_words client_words;
 
 void client_set_up(void)
 {
-	test_pages_init();
 	test_nbd_scene_init(&client_scene, CLIENT_SIZE, -1);
 	client_words.length = 0;
 }

@@ -6,10 +6,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "access.h"
 #include "array-pool.h"
 #include "nbd-scene.h"
-#include "pages.h"
 
 #define PAGES 512u
 #define SIZE  ((uint64_t)PAGES * TMEM_PAGE_SIZE)
@@ -19,43 +17,17 @@ static struct test_nbd_scene scene;
 
 static void set_up_plain(void)
 {
-	test_pages_init();
 	test_nbd_scene_init(&scene, SIZE, -1);
 }
 
 static void set_up_overflow(void)
 {
-	test_pages_init();
 	test_nbd_scene_init(&scene, SIZE, test_nbd_file());
 }
 
 static void tear_down(void)
 {
 	test_nbd_scene_deinit(&scene);
-}
-
-static int write_page(uint64_t page, uint64_t seed)
-{
-	uint8_t bytes[TMEM_PAGE_SIZE];
-
-	test_page_of(bytes, TEST_PAGE_TEXT, seed);
-	return nbd_access_write(scene.device, &scene.io, page * TMEM_PAGE_SIZE,
-				TMEM_PAGE_SIZE, bytes);
-}
-
-/** Whether a page reads as that of seed; 0: zeros. */
-static bool reads_as(uint64_t page, uint64_t seed)
-{
-	uint8_t bytes[TMEM_PAGE_SIZE], want[TMEM_PAGE_SIZE] = {0};
-	uint64_t bad;
-
-	if (seed)
-		test_page_of(want, TEST_PAGE_TEXT, seed);
-	ck_assert_int_eq(nbd_access_read(scene.device, &scene.io,
-					 page * TMEM_PAGE_SIZE, sizeof(bytes),
-					 bytes, &bad),
-			 0);
-	return !memcmp(bytes, want, sizeof(want));
 }
 
 static off_t size_of(int fd)
@@ -118,18 +90,18 @@ START_TEST(reset_begins_anew)
 	struct tmem_uuid before = scene.device->id;
 
 	test_array_pool_refuse(scene.pool, 6, true);
-	ck_assert_int_eq(write_page(5, 50), 0);
-	ck_assert_int_eq(write_page(6, 60), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 6, 60), 0);
 	config.reset = true;
 	config.size = 0;
 	ck_assert_int_eq(reopen(&config, scene.pool), -EINVAL);
-	ck_assert(reads_as(5, 50));
+	ck_assert(test_nbd_reads_as(&scene, 5, 50));
 	config.size = SIZE;
 	ck_assert_int_eq(reopen(&config, scene.pool), 0);
 	test_nbd_scene_reopen(&scene);
 	ck_assert(memcmp(&before, &scene.device->id, sizeof(before)));
-	ck_assert(reads_as(5, 0));
-	ck_assert(reads_as(6, 0));
+	ck_assert(test_nbd_reads_as(&scene, 5, 0));
+	ck_assert(test_nbd_reads_as(&scene, 6, 0));
 }
 END_TEST
 
@@ -137,15 +109,15 @@ START_TEST(file_may_be_added_later)
 {
 	struct tmem_nbd_export_config config = scene.config;
 
-	ck_assert_int_eq(write_page(5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
 	config.overflow_fd = test_nbd_file();
 	ck_assert_int_eq(reopen(&config, scene.pool), 0);
 	scene.config.overflow_fd = config.overflow_fd;
 	test_nbd_scene_reopen(&scene);
-	ck_assert(reads_as(5, 50));
+	ck_assert(test_nbd_reads_as(&scene, 5, 50));
 	test_array_pool_refuse(scene.pool, ALL, true);
-	ck_assert_int_eq(write_page(5, 51), 0);
-	ck_assert(reads_as(5, 51));
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 51), 0);
+	ck_assert(test_nbd_reads_as(&scene, 5, 51));
 }
 END_TEST
 
@@ -155,18 +127,18 @@ START_TEST(kept_device_survives_a_refused_record)
 {
 	struct tmem_nbd_export_config config = scene.config;
 
-	ck_assert_int_eq(write_page(5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
 	config.overflow_fd = test_nbd_file();
 	test_array_pool_refuse(scene.pool, ALL, true);
 	ck_assert_int_eq(reopen(&config, scene.pool), -ENOSPC);
 	ck_assert_int_eq(size_of(config.overflow_fd), 0);
 	test_nbd_scene_reopen(&scene);
-	ck_assert(reads_as(5, 50));
+	ck_assert(test_nbd_reads_as(&scene, 5, 50));
 	test_array_pool_refuse(scene.pool, ALL, false);
 	ck_assert_int_eq(reopen(&config, scene.pool), 0);
 	scene.config.overflow_fd = config.overflow_fd;
 	test_nbd_scene_reopen(&scene);
-	ck_assert(reads_as(5, 50));
+	ck_assert(test_nbd_reads_as(&scene, 5, 50));
 }
 END_TEST
 
@@ -188,12 +160,12 @@ END_TEST
 /** A reset that was killed between the record and the pages. */
 START_TEST(new_device_has_no_pages_of_an_old_one)
 {
-	ck_assert_int_eq(write_page(5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
 	test_array_pool_lose(scene.pool, ALL); /* the record */
 	test_nbd_scene_reopen(&scene);
-	ck_assert(reads_as(5, 0));
+	ck_assert(test_nbd_reads_as(&scene, 5, 0));
 	test_nbd_scene_reopen(&scene);
-	ck_assert(reads_as(5, 0));
+	ck_assert(test_nbd_reads_as(&scene, 5, 0));
 }
 END_TEST
 

@@ -23,35 +23,23 @@ static struct test_nbd_scene scene;
 
 static void set_up_plain(void)
 {
-	test_pages_init();
 	test_nbd_scene_init(&scene, SIZE, -1);
 }
 
 static void set_up_overflow(void)
 {
-	test_pages_init();
 	test_nbd_scene_init(&scene, SIZE, test_nbd_file());
 }
 
 /** For what does much, and is not about disks. */
 static void set_up_memory(void)
 {
-	test_pages_init();
 	test_nbd_scene_init(&scene, SIZE, memfd_create("file", MFD_CLOEXEC));
 }
 
 static void tear_down(void)
 {
 	test_nbd_scene_deinit(&scene);
-}
-
-static int write_page(uint64_t page, uint64_t seed)
-{
-	uint8_t bytes[TMEM_PAGE_SIZE];
-
-	test_page_of(bytes, TEST_PAGE_TEXT, seed);
-	return nbd_access_write(scene.device, &scene.io, page * TMEM_PAGE_SIZE,
-				TMEM_PAGE_SIZE, bytes);
 }
 
 static int read_bytes(uint64_t offset, uint32_t length, uint8_t *to)
@@ -62,31 +50,12 @@ static int read_bytes(uint64_t offset, uint32_t length, uint8_t *to)
 			       &bad);
 }
 
-/** Whether bytes are the page of seed; 0: zeros. */
-static bool is_page(const uint8_t *bytes, uint64_t seed)
-{
-	uint8_t want[TMEM_PAGE_SIZE] = {0};
-
-	if (seed)
-		test_page_of(want, TEST_PAGE_TEXT, seed);
-	return !memcmp(bytes, want, sizeof(want));
-}
-
-static bool reads_as(uint64_t page, uint64_t seed)
-{
-	uint8_t bytes[TMEM_PAGE_SIZE];
-
-	ck_assert_int_eq(
-		read_bytes(page * TMEM_PAGE_SIZE, sizeof(bytes), bytes), 0);
-	return is_page(bytes, seed);
-}
-
 static bool slot_is(uint64_t page, uint64_t seed)
 {
 	uint8_t bytes[TMEM_PAGE_SIZE];
 
 	test_nbd_slot(&scene, page, bytes);
-	return is_page(bytes, seed);
+	return test_nbd_is_page(bytes, seed);
 }
 
 static uint64_t stat_of(enum tmem_nbd_stat stat)
@@ -98,7 +67,7 @@ static uint64_t stat_of(enum tmem_nbd_stat stat)
 
 START_TEST(absent_pages_are_zeros)
 {
-	ck_assert(reads_as(7, 0));
+	ck_assert(test_nbd_reads_as(&scene, 7, 0));
 	ck_assert_uint_eq(test_array_pool_gets(scene.pool), 1); /* record */
 }
 END_TEST
@@ -119,19 +88,19 @@ START_TEST(zeros_on_an_absent_page_leave_it_absent)
 	ck_assert_int_eq(nbd_access_write(scene.device, &scene.io, 0,
 					  sizeof(zeros), zeros),
 			 0);
-	ck_assert(reads_as(1, 0));
+	ck_assert(test_nbd_reads_as(&scene, 1, 0));
 }
 END_TEST
 
 START_TEST(refused_page_goes_to_its_slot)
 {
 	test_array_pool_refuse(scene.pool, 5, true);
-	ck_assert_int_eq(write_page(4, 40), 0);
-	ck_assert_int_eq(write_page(5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 4, 40), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
 	ck_assert(slot_is(4, 0));
 	ck_assert(slot_is(5, 50));
-	ck_assert(reads_as(4, 40));
-	ck_assert(reads_as(5, 50));
+	ck_assert(test_nbd_reads_as(&scene, 4, 40));
+	ck_assert(test_nbd_reads_as(&scene, 5, 50));
 	ck_assert_uint_eq(stat_of(TMEM_NBD_STAT_refused), 1);
 	ck_assert_uint_eq(stat_of(TMEM_NBD_STAT_overflow_writes), 1);
 	ck_assert_uint_eq(stat_of(TMEM_NBD_STAT_overflow_reads), 1);
@@ -167,13 +136,13 @@ END_TEST
 START_TEST(pool_wins_over_a_stale_slot)
 {
 	test_array_pool_refuse(scene.pool, 5, true);
-	ck_assert_int_eq(write_page(5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
 	test_array_pool_refuse(scene.pool, 5, false);
-	ck_assert_int_eq(write_page(5, 51), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 51), 0);
 	ck_assert(slot_is(5, 50));
-	ck_assert(reads_as(5, 51));
+	ck_assert(test_nbd_reads_as(&scene, 5, 51));
 	test_nbd_scene_reopen(&scene);
-	ck_assert(reads_as(5, 51));
+	ck_assert(test_nbd_reads_as(&scene, 5, 51));
 }
 END_TEST
 
@@ -198,13 +167,13 @@ START_TEST(slot_is_written_before_the_old_page_is_flushed)
 {
 	struct expected expected = {.page = 5, .seed = 51};
 
-	ck_assert_int_eq(write_page(5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
 	test_array_pool_refuse(scene.pool, 5, true);
 	test_array_pool_on_flush(scene.pool, check_slot, &expected);
-	ck_assert_int_eq(write_page(5, 51), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 51), 0);
 	ck_assert_uint_eq(expected.flushes, 1);
 	ck_assert_ptr_null(test_array_pool_page(scene.pool, 5));
-	ck_assert(reads_as(5, 51));
+	ck_assert(test_nbd_reads_as(&scene, 5, 51));
 }
 END_TEST
 
@@ -213,17 +182,17 @@ START_TEST(slot_is_punched_before_the_page_is_flushed)
 	struct expected expected = {.page = 5, .seed = 0};
 
 	test_array_pool_refuse(scene.pool, 5, true);
-	ck_assert_int_eq(write_page(5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
 	test_array_pool_refuse(scene.pool, 5, false);
-	ck_assert_int_eq(write_page(5, 51), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 51), 0);
 	test_array_pool_on_flush(scene.pool, check_slot, &expected);
 	ck_assert_int_eq(nbd_access_zero(scene.device, &scene.io, 0, SIZE,
 					 NBD_ZERO_TRIM),
 			 0);
 	ck_assert_uint_eq(expected.flushes, 1);
-	ck_assert(reads_as(5, 0));
+	ck_assert(test_nbd_reads_as(&scene, 5, 0));
 	test_nbd_scene_reopen(&scene);
-	ck_assert(reads_as(5, 0));
+	ck_assert(test_nbd_reads_as(&scene, 5, 0));
 }
 END_TEST
 
@@ -231,12 +200,12 @@ END_TEST
 
 START_TEST(full_pool_without_a_file_keeps_the_old_page)
 {
-	ck_assert_int_eq(write_page(5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
 	test_array_pool_refuse(scene.pool, ALL, true);
-	ck_assert_int_eq(write_page(5, 51), -ENOSPC);
-	ck_assert_int_eq(write_page(6, 60), -ENOSPC);
-	ck_assert(reads_as(5, 50));
-	ck_assert(reads_as(6, 0));
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 51), -ENOSPC);
+	ck_assert_int_eq(test_nbd_write(&scene, 6, 60), -ENOSPC);
+	ck_assert(test_nbd_reads_as(&scene, 5, 50));
+	ck_assert(test_nbd_reads_as(&scene, 6, 0));
 	ck_assert_uint_eq(stat_of(TMEM_NBD_STAT_refused), 2);
 }
 END_TEST
@@ -245,15 +214,16 @@ START_TEST(full_disk_keeps_the_old_page)
 {
 	const struct rlimit limit = {TMEM_PAGE_SIZE, RLIM_INFINITY};
 
-	ck_assert_int_eq(write_page(5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
 	test_array_pool_refuse(scene.pool, ALL, true);
 	signal(SIGXFSZ, SIG_IGN);
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-	ck_assert_int_eq(nbd_error_from_errno(write_page(5, 51)), NBD_ENOSPC);
-	ck_assert(reads_as(5, 50));
+	ck_assert_int_eq(nbd_error_from_errno(test_nbd_write(&scene, 5, 51)),
+			 NBD_ENOSPC);
+	ck_assert(test_nbd_reads_as(&scene, 5, 50));
 	/* A page whose slot is below the limit is written all the same. */
-	ck_assert_int_eq(write_page(0, 1), 0);
-	ck_assert(reads_as(0, 1));
+	ck_assert_int_eq(test_nbd_write(&scene, 0, 1), 0);
+	ck_assert(test_nbd_reads_as(&scene, 0, 1));
 	ck_assert_uint_eq(stat_of(TMEM_NBD_STAT_overflow_errors), 1);
 }
 END_TEST
@@ -263,11 +233,11 @@ START_TEST(failing_disk_is_an_error_of_its_pages)
 	uint8_t bytes[4 * TMEM_PAGE_SIZE];
 	uint64_t bad = 0;
 
-	ck_assert_int_eq(write_page(4, 40), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 4, 40), 0);
 	test_array_pool_refuse(scene.pool, 5, true);
-	ck_assert_int_eq(write_page(5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
 	ck_assert_int_eq(ftruncate(scene.config.overflow_fd, 0), 0);
-	ck_assert(reads_as(4, 40));
+	ck_assert(test_nbd_reads_as(&scene, 4, 40));
 	ck_assert_int_eq(nbd_access_read(scene.device, &scene.io,
 					 3 * TMEM_PAGE_SIZE, sizeof(bytes),
 					 bytes, &bad),
@@ -290,20 +260,20 @@ START_TEST(lost_page_is_an_error_and_no_zeros)
 {
 	uint8_t bytes[TMEM_PAGE_SIZE];
 
-	ck_assert_int_eq(write_page(5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
 	test_array_pool_lose(scene.pool, 5);
 	ck_assert_int_eq(read_bytes(5 * TMEM_PAGE_SIZE, sizeof(bytes), bytes),
 			 -EIO);
 	ck_assert_uint_eq(stat_of(TMEM_NBD_STAT_lost), 1);
 	/* Writing it again, or trimming it, heals it. */
-	ck_assert_int_eq(write_page(5, 51), 0);
-	ck_assert(reads_as(5, 51));
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 51), 0);
+	ck_assert(test_nbd_reads_as(&scene, 5, 51));
 	test_array_pool_lose(scene.pool, 5);
 	ck_assert_int_eq(nbd_access_zero(scene.device, &scene.io,
 					 5 * TMEM_PAGE_SIZE, TMEM_PAGE_SIZE,
 					 NBD_ZERO_TRIM),
 			 0);
-	ck_assert(reads_as(5, 0));
+	ck_assert(test_nbd_reads_as(&scene, 5, 0));
 }
 END_TEST
 
@@ -314,11 +284,11 @@ START_TEST(flushed_pool_is_an_error_after_a_restart)
 	uint8_t bytes[TMEM_PAGE_SIZE];
 
 	test_array_pool_refuse(scene.pool, 5, true);
-	ck_assert_int_eq(write_page(5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
 	test_array_pool_refuse(scene.pool, 5, false);
-	ck_assert_int_eq(write_page(5, 51), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 51), 0);
 	test_nbd_scene_reopen(&scene);
-	ck_assert(reads_as(7, 0));
+	ck_assert(test_nbd_reads_as(&scene, 7, 0));
 	test_array_pool_lose(scene.pool, 5);
 	test_array_pool_lose(scene.pool, ALL); /* the record */
 	ck_assert_int_eq(read_bytes(5 * TMEM_PAGE_SIZE, sizeof(bytes), bytes),
@@ -506,9 +476,9 @@ START_TEST(extents_follow_what_is_present)
 	struct nbd_extent extents[8];
 
 	test_array_pool_refuse(scene.pool, 11, true);
-	ck_assert_int_eq(write_page(10, 1), 0);
-	ck_assert_int_eq(write_page(11, 2), 0);
-	ck_assert_int_eq(write_page(100, 3), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 10, 1), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 11, 2), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 100, 3), 0);
 	ck_assert_uint_eq(nbd_access_extents(scene.device, 0, SIZE, extents, 8),
 			  5);
 	ck_assert_uint_eq(extents[0].length, 10 * TMEM_PAGE_SIZE);
