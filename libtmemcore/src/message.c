@@ -19,6 +19,7 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
+#include <tmem/client.h>
 #include <unistd.h>
 #include "message.h"
 
@@ -102,6 +103,44 @@ int tmem_message_take_fd(struct tmem_message *message, unsigned i)
 	fd = message->fd[i];
 	message->fd[i] = -1;
 	return fd;
+}
+
+/* Root's is always the host's: nothing in its environment leads elsewhere. */
+static char *own_socket(void)
+{
+	const char *runtime = geteuid() ? getenv("XDG_RUNTIME_DIR") : NULL;
+	char *path;
+
+	if (!runtime || asprintf(&path, "%s/tmem/tmemd.sock", runtime) < 0)
+		return NULL;
+	if (access(path, F_OK) == 0)
+		return path;
+	free(path);
+	return NULL;
+}
+
+int tmem_message_socket(const char *given, char **path)
+{
+	char *here, *whole = NULL;
+
+	if (!given)
+		whole = own_socket();
+	if (!given && !whole)
+		given = TMEM_SOCKET_PATH;
+	if (given && *given == '/') {
+		whole = strdup(given);
+	} else if (given) {
+		here = get_current_dir_name();
+		if (!here)
+			return -errno;
+		if (asprintf(&whole, "%s/%s", here, given) < 0)
+			whole = NULL;
+		free(here);
+	}
+	if (!whole)
+		return -ENOMEM;
+	*path = whole;
+	return 0;
 }
 
 int tmem_message_connect(const char *path, int timeout)

@@ -55,6 +55,14 @@ void tmem_message_deinit(struct tmem_message *message);
 int tmem_message_take_fd(struct tmem_message *message, unsigned i);
 
 /**
+ * Which socket of tmemd's is meant: given, as an absolute path; or if that is
+ * NULL, an ordinary user's own, $XDG_RUNTIME_DIR/tmem/tmemd.sock, if it is
+ * there; or else the host's. *path is the caller's to free. Returns 0 or
+ * -errno.
+ */
+int tmem_message_socket(const char *given, char **path);
+
+/**
  * Connect to the unix socket at path. Returns a descriptor (close-on-exec);
  * -ENOENT or -ECONNREFUSED when nobody listens there; -EACCES; -ENAMETOOLONG;
  * -ETIMEDOUT when the listener does not accept within timeout ms.

@@ -75,6 +75,23 @@ wait_for 30 clients_are tmemd || fail "the export's pages outlived its keeper"
 (($(stat_of .host.persistent_pages) == 0)) ||
 	fail "$(stat_of .host.persistent_pages) persistent pages are left"
 
+# A keeper in the background, in another directory than it was started in.
+(
+	cd "$tmp"
+	tmem-nbd --name far --size 16M --socket far.nbd --pidfile far.pid \
+		--tmemd "$(basename "$tmemd_socket")"
+)
+far_pid=$(<"$tmp/far.pid")
+cleanup_fn stop_process "$far_pid"
+exports_are far
+kill -KILL "$tmemd_pid"
+wait_for 30 gone "$tmemd_pid"
+start 60
+wait_for 30 exports_are far ||
+	fail "the keeper does not find the socket that it was given by a relative path"
+stop_process "$far_pid"
+wait_for 30 exports_are ""
+
 # Unless they are to be kept.
 start_disk --keep
 nbdcopy "$tmp/data" "$nbd_uri"

@@ -88,5 +88,13 @@ own set --budget=16M
 attach own as_user
 expect own 0 pool x
 expect own 10 put 0 10
+# His tmem-nbd finds it too.
+start_server nbd_pid nbd-his setpriv --reuid "$uid" --regid "$gid" \
+	--clear-groups env XDG_RUNTIME_DIR="$tmp/run" \
+	tmem-nbd --foreground --name his --size 1M
+wait_for 30 test -S "$tmp/run/tmem/his.nbd"
+[[ $(stat_of '.exports[].name') == his ]] ||
+	fail "his own tmemd does not serve his export"
+end_server "$nbd_pid"
 end_server "$tmemd_pid"
 refused 2 "XDG_RUNTIME_DIR" as_user env -u XDG_RUNTIME_DIR tmemd --config /dev/null

@@ -118,3 +118,17 @@ wait_for 30 client_of his .uid || fail "the mount does not attach again"
 read_twice
 as_user fusermount3 -u "$mnt"
 wait_for 10 no_servers
+end_server "$tmemd_pid"
+
+# One of his own is found before the host's.
+mkdir -m 700 "$tmp/run" "$tmp/run/tmem"
+chown -R "$uid:$gid" "$tmp/run"
+tmemd_socket=$tmp/run/tmem/tmemd.sock
+start_server tmemd_pid his-tmemd setpriv --reuid "$uid" --regid "$gid" \
+	--clear-groups tmemd --config /dev/null --budget 32M \
+	--socket "$tmemd_socket"
+wait_for 30 admin stats
+as_user env XDG_RUNTIME_DIR="$tmp/run" tmemfs -o name=his "$src" "$mnt"
+[[ $(client_of his .uid) == "$uid" ]] || fail "his own tmemd was not found"
+as_user fusermount3 -u "$mnt"
+wait_for 10 no_servers

@@ -5,21 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <tmem/client.h>
 #include <unistd.h>
 #include "message.h"
-
-/* Where tmemd listens for this user: an ordinary user's own, if it is there. */
-static const char *call_default_socket(char *own, size_t size)
-{
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
-
-	if (geteuid() != 0 && runtime != NULL &&
-	    snprintf(own, size, "%s/tmem/tmemd.sock", runtime) < (int)size &&
-	    access(own, F_OK) == 0)
-		return own;
-	return TMEM_SOCKET_PATH;
-}
 
 static enum admin_exit call_refused(const char *socket, int error)
 {
@@ -39,19 +26,32 @@ static enum admin_exit call_refused(const char *socket, int error)
 	return ADMIN_FAILED;
 }
 
+/* Connect to tmemd. Returns a descriptor, or a negative exit code after saying
+ * why. */
+static int call_connect(const char *socket)
+{
+	enum admin_exit code = ADMIN_FAILED;
+	char *path = NULL;
+	int sock = tmem_message_socket(socket, &path);
+
+	if (sock == 0)
+		sock = tmem_message_connect(path, TMEM_MESSAGE_TIMEOUT);
+	if (sock < 0)
+		code = call_refused(path ? path : "tmemd's socket", sock);
+	free(path);
+	return sock < 0 ? -(int)code : sock;
+}
+
 enum admin_exit admin_call(const char *socket, json_t *request, int timeout,
 			   json_t **reply)
 {
 	struct tmem_message answer;
-	char own[4096];
 	int sock, r;
 
-	if (socket == NULL)
-		socket = call_default_socket(own, sizeof(own));
-	sock = tmem_message_connect(socket, TMEM_MESSAGE_TIMEOUT);
+	sock = call_connect(socket);
 	if (sock < 0) {
 		json_decref(request);
-		return call_refused(socket, sock);
+		return (enum admin_exit) - sock;
 	}
 	r = request == NULL ? -ENOMEM
 			    : tmem_message_call(sock, request, NULL, 0, &answer,

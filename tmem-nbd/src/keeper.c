@@ -20,7 +20,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <tmem/client.h>
 #include <unistd.h>
 #include "codec.h"
 #include "log.h"
@@ -52,18 +51,13 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static const char *path_of(const struct nbd_options *options)
-{
-	return options->tmemd ? options->tmemd : TMEM_SOCKET_PATH;
-}
-
 int nbd_keeper_connect(const struct nbd_options *options)
 {
 	int r;
 
 	if (options->where == NBD_WHERE_EMBEDDED)
 		return -ENOENT;
-	r = tmem_message_connect(path_of(options), TMEM_MESSAGE_TIMEOUT);
+	r = tmem_message_connect(options->tmemd, TMEM_MESSAGE_TIMEOUT);
 	if (r >= 0)
 		return r;
 	if (options->where == NBD_WHERE_EITHER &&
@@ -77,7 +71,7 @@ int nbd_keeper_connect(const struct nbd_options *options)
 	tmem_log(
 		LOG_ERR,
 		"tmemd does not answer at %s (%s): start it, give its socket with --tmemd, or use --embedded",
-		path_of(options), strerror(-r));
+		options->tmemd, strerror(-r));
 	return r == -ENOENT ? -ECONNREFUSED : r;
 }
 
@@ -232,9 +226,8 @@ static void hang_up(const struct keeper *keeper)
 
 int nbd_keeper_run(struct nbd_server *server, int sock)
 {
-	struct keeper keeper = {.server = server,
-				.path = path_of(server->options),
-				.sock = sock};
+	struct keeper keeper = {
+		.server = server, .path = server->options->tmemd, .sock = sock};
 	struct tmem_message reply = TMEM_MESSAGE_INIT;
 	int r;
 

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <tmem/client.h>
 #include <unistd.h>
 #include "codec.h"
 #include "log.h"
+#include "message.h"
 #include "size.h"
 
 static const char help[] =
@@ -154,8 +154,9 @@ static int parse_where(struct nbd_options *o, int option)
 		o->arena = optarg;
 		return choose(o, NBD_WHERE_EMBEDDED);
 	case OPT_TMEMD:
-		o->tmemd = optarg;
-		return choose(o, NBD_WHERE_HOSTED);
+		free(o->tmemd);
+		o->tmemd = strdup(optarg);
+		return o->tmemd ? choose(o, NBD_WHERE_HOSTED) : -ENOMEM;
 	case OPT_KEEP:
 		o->keep = true;
 		return choose(o, NBD_WHERE_HOSTED);
@@ -258,6 +259,19 @@ static int default_socket(struct nbd_options *options)
 	return 0;
 }
 
+/** Which tmemd it is, once and for all. */
+static int settle_tmemd(struct nbd_options *options)
+{
+	char *path;
+	int r = tmem_message_socket(options->tmemd, &path);
+
+	if (r)
+		return r;
+	free(options->tmemd);
+	options->tmemd = path;
+	return 0;
+}
+
 int nbd_options_parse(struct nbd_options *options, int argc, char **argv)
 {
 	int option, r = 0;
@@ -292,6 +306,8 @@ int nbd_options_parse(struct nbd_options *options, int argc, char **argv)
 		r = make_absolute(&options->socket);
 	if (!r)
 		r = make_absolute(&options->pidfile);
+	if (!r)
+		r = settle_tmemd(options);
 	return r;
 }
 
@@ -299,5 +315,6 @@ void nbd_options_deinit(struct nbd_options *options)
 {
 	free(options->socket);
 	free(options->pidfile);
-	options->socket = options->pidfile = NULL;
+	free(options->tmemd);
+	options->socket = options->pidfile = options->tmemd = NULL;
 }

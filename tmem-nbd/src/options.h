@@ -22,7 +22,7 @@ struct nbd_options {
 	char *socket; /* absolute */
 	const char *name;
 	const char *description;
-	const char *tmemd;
+	char *tmemd;   /* its socket, absolute */
 	char *pidfile; /* absolute, or NULL */
 	mode_t socket_mode;
 	unsigned max_connections;

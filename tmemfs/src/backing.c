@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <tmem/client.h>
@@ -11,6 +12,7 @@
 #include "backing.h"
 #include "log.h"
 #include "memlimit.h"
+#include "message.h"
 #include "size.h"
 #include "thread.h"
 
@@ -111,9 +113,9 @@ static int embed(struct fs_backing *backing, const struct fs_options *opt)
 }
 
 /* Returns 1 when no tmemd is there for us. */
-static int attach(struct fs_backing *backing, const struct fs_options *opt)
+static int attach_at(struct fs_backing *backing, const struct fs_options *opt,
+		     const char *socket)
 {
-	const char *socket = opt->socket ? opt->socket : TMEM_SOCKET_PATH;
 	int rc = become_client(backing, opt, socket);
 
 	if (rc == 0)
@@ -129,6 +131,23 @@ static int attach(struct fs_backing *backing, const struct fs_options *opt)
 	tmem_log(LOG_ERR,
 		 "cannot attach to tmemd at %s: %s (-o embedded does without)",
 		 socket, strerror(-rc));
+	return rc;
+}
+
+/* By an absolute path, which is used again when tmemd comes back: the process
+ * is in another directory then. */
+static int attach(struct fs_backing *backing, const struct fs_options *opt)
+{
+	char *socket;
+	int rc = tmem_message_socket(opt->socket, &socket);
+
+	if (rc) {
+		tmem_log(LOG_ERR, "cannot tell tmemd's socket: %s",
+			 strerror(-rc));
+		return rc;
+	}
+	rc = attach_at(backing, opt, socket);
+	free(socket);
 	return rc;
 }
 

@@ -293,25 +293,6 @@ static int resolve(const struct parse *parse, struct fs_options *opt)
 	return 0;
 }
 
-/* The socket's path is used again whenever tmemd comes back, from the root
- * directory. It need not exist now. */
-static int make_absolute(char **path)
-{
-	char *here, *whole = NULL;
-
-	if (!*path || **path == '/')
-		return 0;
-	here = get_current_dir_name();
-	if (!here)
-		return bad("tmemd", *path, "give its whole path");
-	if (asprintf(&whole, "%s/%s", here, *path) < 0)
-		whole = NULL;
-	free(here);
-	free(*path);
-	*path = whole;
-	return whole ? 0 : -ENOMEM;
-}
-
 static int settle_store(const struct texts *text, struct fs_options *opt)
 {
 	int rc;
@@ -323,10 +304,8 @@ static int settle_store(const struct texts *text, struct fs_options *opt)
 		return bad(
 			"name", opt->name,
 			"use at most 63 printable characters, no / and no space");
-	if ((rc = make_absolute(&opt->socket)) ||
-	    (rc = parse_codec(text->codec, &opt->codec)))
-		return rc;
-	return parse_budget(text->budget, &opt->budget);
+	rc = parse_codec(text->codec, &opt->codec);
+	return rc ? rc : parse_budget(text->budget, &opt->budget);
 }
 
 static int settle(struct fuse_args *args, struct parse *parse)
@@ -406,8 +385,8 @@ void fs_options_help(const char *program)
 	       "    --embedded             the same as -o embedded\n"
 	       "    -h, --help             print this\n"
 	       "    -V, --version          print the version\n"
-	       "    -o tmemd=SOCKET        tmemd's socket (default: " TMEM_SOCKET_PATH
-	       ",\n"
+	       "    -o tmemd=SOCKET        tmemd's socket (default: a user's own, or\n"
+	       "                           " TMEM_SOCKET_PATH ",\n"
 	       "                           if tmemd answers there, else embedded)\n"
 	       "    -o embedded            a store of its own\n"
 	       "    -o budget=SIZE         of that store (default: 25%% of the memory\n"
