@@ -127,6 +127,19 @@ requires_memory() {
 		skip "needs $1 MiB of available memory, and $available are there"
 }
 
+# Have the programs where every user can run them: the build directory may be
+# where only root gets to.
+publish_programs() {
+	local program
+	chmod 755 "$tmp"
+	for program in tmemd/tmemd tmemfs/tmemfs tmem-nbd/tmem-nbd \
+		tmem-admin/tmem-admin tests/e2e/attacher; do
+		install -D "$TMEM_BUILD/$program" "$tmp/build/$program"
+		PATH=$tmp/build/${program%/*}:$PATH
+	done
+	TMEM_BUILD=$tmp/build
+}
+
 # Start a server in a session of its own, its output in $tmp/NAME.log, its
 # process id in the variable VAR; stopped at the test's end.
 #   start_server VAR NAME COMMAND...
@@ -298,6 +311,16 @@ kernel_source() {
 #   copy_tree FROM TO
 copy_tree() {
 	cp -a --reflink=auto "$1" "$2"
+}
+
+# A copy of a tree whose files will only be read: further links to them where
+# one file system holds both.
+#   link_tree FROM TO
+link_tree() {
+	cp -al "$1" "$2" 2>/dev/null || {
+		rm -rf "$2"
+		copy_tree "$1" "$2"
+	}
 }
 
 # Wait until the store has nothing left to do: puts that follow a read which

@@ -14,9 +14,7 @@ group=$(getent group "$gid" | cut -d: -f1)
 as_user() {
 	setpriv --reuid "$uid" --regid "$gid" --clear-groups "$@"
 }
-chmod 755 "$tmp"
-as_user test -x "$TMEM_BUILD/tmem-admin/tmem-admin" ||
-	skip "user $uid cannot reach the build directory"
+publish_programs
 
 start_tmemd --config /dev/null --arena none --budget 64M
 attach root-client

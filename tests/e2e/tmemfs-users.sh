@@ -15,9 +15,7 @@ requires_root
 requires_fuse
 requires setpriv --version
 [[ -n ${own_namespace:-} ]] || skip_unless_provided "needs a mount namespace"
-chmod 755 "$tmp"
-as_user test -x "$TMEM_BUILD/tmemfs/tmemfs" ||
-	skip "user $uid cannot reach the build directory"
+publish_programs
 
 src=$tmp/src mnt=$tmp/mnt
 mkdir "$src" "$mnt" "$tmp/roots"
