@@ -200,6 +200,13 @@ cmp "$src/numbers" "$mnt/numbers"
 kill -KILL "$(servers)"
 wait_for 10 not_mounted "$mnt" || fail "auto_unmount does not"
 
+# Over the libraries that it needs itself, to its very end.
+start_server pid usr unshare --mount --propagation private \
+	tmemfs -f --embedded /usr /usr
+wait_for 30 nsenter --mount --target "$pid" \
+	findmnt -rn -t fuse.tmemfs -M /usr
+end_server "$pid"
+
 # By mount(8), and from an fstab with the words that are there for others.
 mount --bind "$TMEM_BUILD/tmemfs" /usr/local/sbin
 mount -t fuse.tmemfs "$src" "$mnt" -o ro,embedded,coherency=exclusive
