@@ -6,6 +6,9 @@
 #include "client-ops.h"
 #include <errno.h>
 
+/* An hour, ms: ten times that still fits into an int. */
+#define TIMEOUT_MAX 3600000u
+
 bool tmem_name_valid(const char *name)
 {
 	size_t i;
@@ -21,6 +24,8 @@ int tmem_client_config_check(const struct tmem_client_config *config)
 	if (!config->name || !tmem_name_valid(config->name))
 		return -EINVAL;
 	if (config->domain && !tmem_name_valid(config->domain))
+		return -EINVAL;
+	if (config->timeout_ms > TIMEOUT_MAX)
 		return -EINVAL;
 	return 0;
 }

@@ -31,6 +31,10 @@ START_TEST(client_names)
 				 -EINVAL);
 	}
 	config.name = bad[6] + 1; /* the longest there is */
+	config.timeout_ms = 3600001;
+	ck_assert_int_eq(tmem_client_new_local(store, &config, &client),
+			 -EINVAL);
+	config.timeout_ms = 3600000;
 	ck_assert_int_eq(tmem_client_new_local(store, &config, &client), 0);
 	ck_assert_int_eq(tmem_client_new_local(store, &config, &second),
 			 -EBUSY);

@@ -44,8 +44,8 @@ struct tmem_client_config {
 	 * nobody. Attached: tmemd's configuration may override it. */
 	const char *domain;
 	/** Attached: longest that a put or get waits for tmemd, ms; past it
-	 * the session is given up. 0: 1000. Flushes of more than 65,536 pages
-	 * and of objects may take ten times as long. */
+	 * the session is given up. 0: 1000; at most an hour. Flushes of more
+	 * than 65,536 pages and of objects may take ten times as long. */
 	unsigned timeout_ms;
 };
 
@@ -87,9 +87,9 @@ int tmem_client_attach(const char *socket_path,
 /**
  * Attached and disconnected: connect again and reopen the same pools (whose
  * ephemeral pages are then gone). Pages of persistent and shared pools whose
- * put or flush failed with -ENOTCONN are flushed first. Cheap when still
- * connected: returns 0. May wait for tmemd, up to 10 s. Errors as
- * tmem_client_attach() and tmem_pool_new(), and -EOVERFLOW when a persistent
+ * put or flush failed with -ENOTCONN are flushed first; other threads' page
+ * calls wait for that. Cheap when still connected: returns 0. May wait for
+ * tmemd, up to 10 s. Errors as tmem_client_attach() and tmem_pool_new(), and -EOVERFLOW when a persistent
  * pool has more such pages than are kept track of (16,384 runs): free it, open
  * it anew and trust nothing in it. Local: returns 0.
  */
