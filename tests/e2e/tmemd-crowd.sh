@@ -80,3 +80,23 @@ expect root 0 pool pages persistent
 take 20101 64 64 0
 ((taken > 64)) || fail "another user has only $taken pools"
 detach root
+end_server "$tmemd_pid"
+
+# More connections than tmemd has descriptors wait until others have gone, and
+# it says so once, not ten times a second.
+start_server tmemd_pid tmemd-few bash -c 'ulimit -n 40; exec "$@"' bash \
+	tmemd --config /dev/null --arena none --budget 32M \
+	--socket "$tmemd_socket"
+wait_for 30 admin stats || fail "tmemd does not start with few descriptors"
+python3 -c 'import signal, socket, sys
+held = [socket.socket(socket.AF_UNIX) for i in range(60)]
+for sock in held:
+    sock.connect(sys.argv[1])
+signal.pause()' "$tmemd_socket" &
+cleanup_fn stop_process $!
+disown $!
+wait_for 30 grep -q "cannot accept" "$tmp/tmemd-few.log" ||
+	fail "it is not said that descriptors have run out"
+wait_for 60 admin stats || fail "tmemd did not recover from too many connections"
+count=$(grep -c "cannot accept" "$tmp/tmemd-few.log")
+((count < 10)) || fail "tmemd said $count times that it cannot accept"

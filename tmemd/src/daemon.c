@@ -48,6 +48,7 @@ struct daemon_main {
 	struct tmemd_steward *steward;
 	int signals;
 	int watchdog; /* ms between two signs of life, or -1 */
+	bool full;    /* it has been said that nothing can be accepted */
 };
 
 bool tmemd_daemon_is_admin(uid_t uid)
@@ -273,11 +274,14 @@ static void daemon_accept(struct daemon_main *main)
 	int sock = accept4(main->listener.fd, NULL, NULL, SOCK_CLOEXEC);
 
 	if (sock >= 0) {
+		main->full = false;
 		tmemd_conns_add(main->conns, sock);
 	} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
 		   errno == ENOBUFS) {
-		tmem_log(LOG_WARNING, "cannot accept a connection: %s",
-			 strerror(errno));
+		if (!main->full)
+			tmem_log(LOG_WARNING, "cannot accept a connection: %s",
+				 strerror(errno));
+		main->full = true;
 		nanosleep(&pause, NULL);
 	}
 }
