@@ -11,7 +11,7 @@ requires_root
 requires_fuse
 
 rounds=300
-[[ -z ${TMEM_TEST_FULL:-} ]] || rounds=100000
+[[ -z ${TMEM_TEST_FULL:-} ]] || rounds=10000
 seed=${TMEM_TEST_SEED:-$RANDOM}
 
 # A few times smaller than the files, so that pages come and go.
