@@ -20,7 +20,7 @@ config=${config:-tinyconfig}
 
 kernel_source tree
 mkdir "$tmp/kernel"
-copy_tree "$tree" "$tmp/kernel/source"
+link_tree "$tree" "$tmp/kernel/source"
 
 # Both the source and the output are below $tmp/kernel.
 build_kernel() {
