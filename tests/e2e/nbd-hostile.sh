@@ -10,7 +10,8 @@
 requires fio --version
 requires python3 --version
 
-start_export disk --size 64M --overflow "$tmp/overflow" --max-connections 300
+# The last MiB is for what the others write, if it becomes a request.
+start_export disk --size 65M --overflow "$tmp/overflow" --max-connections 300
 
 (cd "$tmp" && exec fio --name=good --ioengine=nbd --uri="$nbd_uri" \
 	--rw=randwrite --bsrange=512-64k --blockalign=512 --size=64M \
@@ -39,7 +40,7 @@ def answers():
     s.close()
 
 random.seed(int(os.environ.get('SEED', 1)))
-words = [HELLO, GO, request(0, 0, 1 << 20), request(1, 0, 4096),
+words = [HELLO, GO, request(0, 0, 1 << 20), request(1, 64 << 20, 4096),
          request(0, 1 << 63, 4096), request(1, (1 << 64) - 1, 1 << 31),
          request(7, 0, 0xffffffff), request(4, 0, 0), request(99, 0, 9),
          b'IHAVEOPT' + struct.pack('>II', 3, 0xffffffff),
