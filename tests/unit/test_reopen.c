@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "arena-file.h"
 #include "scene.h"
+#include "domain.h"
 #include "state.h"
 
 #define PAGES 1500u
@@ -322,6 +323,13 @@ START_TEST(damaged_records_are_told)
 	ck_assert_int_eq(open_damaged(&pool->flags, 1u << 9, 4), -EBADMSG);
 	ck_assert_int_eq(open_damaged(&owner->weight, 100, 4), -EBADMSG);
 	ck_assert_int_eq(open_damaged(&owner->id, 1, 4), -EBADMSG);
+	/* "red" by the common domain's number, by one too high, and "" by
+	 * red's. */
+	ck_assert_int_eq(open_damaged(&pool->domain,
+				      pool->domain ^ TMEM_DOMAIN_COMMON, 2),
+			 -EBADMSG);
+	ck_assert_int_eq(open_damaged(&pool->domain, 1u << 15, 2), -EBADMSG);
+	ck_assert_int_eq(open_damaged(pool->domain_name, 'r', 1), -EBADMSG);
 	close_store();
 }
 END_TEST
