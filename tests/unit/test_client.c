@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "pages.h"
+#include "state.h"
 
 static const struct tmem_oid oid = {{1, 2, 3}};
 
@@ -374,6 +375,46 @@ START_TEST(fill_pages_have_no_bytes)
 }
 END_TEST
 
+/* Overwrite the only page's compressed bytes, in memory that went bad. */
+static void damage(struct tmem_store *store)
+{
+	uint32_t id = tmem_table_next(&store->contents.table, 1);
+	struct tmem_content_word word = tmem_content_load(&store->contents, id);
+
+	ck_assert_int_eq(word.codec, TMEM_CODEC_LZ4);
+	memset(tmem_slab_at(store->contents.slabs, word.place), 0xff,
+	       word.size);
+}
+
+START_TEST(a_page_that_does_not_decode_is_a_miss_and_gone)
+{
+	static const uint32_t flags[] = {0, TMEM_POOL_EXCLUSIVE,
+					 TMEM_POOL_PERSISTENT};
+	struct tmem_store *store = scene_store(16 * MIB, -1);
+	struct tmem_client *client = scene_client(store, "guest", NULL);
+	struct tmem_pool *pool = scene_pool_with(client, "pool", flags[_i],
+						 TMEM_CODEC_LZ4, TMEM_DEDUP_ON);
+	uint8_t page[TMEM_PAGE_SIZE];
+
+	test_page_of(page, TEST_PAGE_TEXT, 1);
+	ck_assert_int_eq(tmem_put(pool, &oid, 1, page), TMEM_OK);
+	damage(store);
+	ck_assert_int_eq(tmem_get(pool, &oid, 1, page), TMEM_MISS);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_decode_errors), 1);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_contents), 0);
+	ck_assert_int_eq(tmem_get(pool, &oid, 1, page), TMEM_MISS);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_decode_errors), 1);
+	/* Nothing else came of it. */
+	test_page_of(page, TEST_PAGE_TEXT, 1);
+	ck_assert_int_eq(tmem_put(pool, &oid, 1, page), TMEM_OK);
+	ck_assert_int_eq(tmem_get(pool, &oid, 1, page), TMEM_OK);
+	ck_assert_uint_eq(test_page_seed(page), 1);
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("client");
@@ -394,6 +435,8 @@ int main(void)
 			    TMEM_CODEC_COUNT);
 	tcase_add_test(tests, counters_count);
 	tcase_add_test(tests, fill_pages_have_no_bytes);
+	tcase_add_loop_test(
+		tests, a_page_that_does_not_decode_is_a_miss_and_gone, 0, 3);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
