@@ -13,8 +13,12 @@
 #include "block.h"
 #include "pool.h"
 
-/* A flush of more blocks than this walks the object's leaves instead. */
+/* A flush of more blocks than this, and than the object has leaves, walks the
+ * leaves instead. */
 #define WALK_BLOCKS 1024u
+
+/* Leaves that one hold of a shard's lock goes through. */
+#define WALK_LEAVES 512u
 
 /* Get ---------------------------------------------------------------------- */
 
@@ -158,7 +162,7 @@ static uint64_t walk_some(struct tmem_block *b, uint32_t from, uint32_t to,
 	struct tmem_index *index = &b->store->index;
 	uint32_t object =
 		tmem_index_find_object(index, tmem_block_shard(b), &b->key);
-	uint32_t id = 0;
+	uint32_t id = 0, looked = 0;
 	uint64_t found = 0;
 
 	if (*more) {
@@ -168,7 +172,7 @@ static uint64_t walk_some(struct tmem_block *b, uint32_t from, uint32_t to,
 	if (!id && object)
 		id = tmem_index_object(index, object)->leaf;
 	*more = false;
-	while (id && !tmem_drops_full(drops)) {
+	while (id && looked++ < WALK_LEAVES && !tmem_drops_full(drops)) {
 		struct tmem_leaf *leaf = tmem_index_leaf(index, id);
 		unsigned mask = overlap(leaf->block, from, to);
 		uint32_t after = leaf->object_next;
@@ -208,14 +212,34 @@ static uint64_t walk(struct tmem_block *b, uint32_t from, uint32_t to)
 	return found;
 }
 
+/* How many leaves an object has: a snapshot of each shard. */
+static uint64_t count_leaves(struct tmem_block *b)
+{
+	struct tmem_index *index = &b->store->index;
+	uint64_t leaves = 0;
+
+	for (b->s = 0; b->s < TMEM_SHARDS; b->s++) {
+		struct tmem_shard *shard = tmem_block_shard(b);
+		uint32_t id;
+
+		tmem_lock_acquire(&shard->lock);
+		id = tmem_index_find_object(index, shard, &b->key);
+		if (id)
+			leaves += tmem_index_object(index, id)->leaves;
+		tmem_lock_release(&shard->lock);
+	}
+	return leaves;
+}
+
 int tmem_op_flush_run(struct tmem_pool *pool, const struct tmem_oid *oid,
 		      uint32_t index, uint64_t count)
 {
+	const uint64_t blocks = count / TMEM_LEAF_PAGES;
 	struct tmem_block b;
 	uint64_t found = 0;
 
 	tmem_block_init(&b, pool, oid);
-	if (count / TMEM_LEAF_PAGES > WALK_BLOCKS) {
+	if (blocks > WALK_BLOCKS && blocks > count_leaves(&b)) {
 		found = walk(&b, index, (uint32_t)(index + count - 1));
 	} else {
 		for (uint64_t at = 0; at < count; at += b.count) {

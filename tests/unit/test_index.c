@@ -114,6 +114,22 @@ START_TEST(a_long_flush_takes_its_range_and_no_more)
 }
 END_TEST
 
+START_TEST(a_flush_longer_than_its_object_takes_its_range_and_no_more)
+{
+	const uint32_t step = 64;
+
+	/* One page a leaf, and more leaves than are gone through at once. */
+	for (uint32_t i = 0; i < 60000; i++)
+		put_fills(i * step, i * step, 1);
+	ck_assert_int_eq(tmem_flush_run(pool, &oid, 20000 * step,
+					UINT64_C(30000) * step),
+			 30000);
+	ck_assert_uint_eq(count_held(19999 * step, 20001 * step), 1);
+	ck_assert_uint_eq(count_held(49999 * step, 50001 * step), 2);
+	ck_assert_uint_eq(scene_pool_stat(pool, TMEM_POOL_STAT_pages), 30000);
+}
+END_TEST
+
 START_TEST(an_object_is_flushed_in_every_shard)
 {
 	put_fills(0, 20000, 3);
@@ -221,6 +237,7 @@ int main(void)
 		the_last_index_is_an_index,
 		a_flush_of_all_indices_ends,
 		a_long_flush_takes_its_range_and_no_more,
+		a_flush_longer_than_its_object_takes_its_range_and_no_more,
 		an_object_is_flushed_in_every_shard,
 		every_bit_of_an_object_id_counts,
 		runs_cross_leaves_and_shards,
