@@ -21,7 +21,8 @@ struct tmem_budget {
 void tmem_budget_init(struct tmem_budget *budget, uint64_t limit);
 /** Charge bytes if they fit. Returns whether they did. */
 bool tmem_budget_try_charge(struct tmem_budget *budget, uint64_t bytes);
-/** Charge what cannot be refused (a hash table that must grow). */
+/** Charge what cannot be refused: what a reopened arena holds, and records
+ * without which pages could not be reached. */
 void tmem_budget_charge(struct tmem_budget *budget, uint64_t bytes);
 void tmem_budget_uncharge(struct tmem_budget *budget, uint64_t bytes);
 /** Charge private memory that somebody else has allocated, and uncharge it. */

@@ -18,7 +18,6 @@
 
 struct tmem_codecs; /* the workspaces of one store */
 
-/** Returns 0 or -ENOMEM. */
 /** One workspace a processor and one more, but no more than fit in most bytes,
  * and at least one. Returns 0 or -ENOMEM. */
 int tmem_codecs_new(uint64_t most, struct tmem_codecs **out);

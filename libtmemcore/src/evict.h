@@ -37,7 +37,7 @@ bool tmem_evict_room(struct tmem_store *store, uint64_t rooms, unsigned *made);
 bool tmem_evict_client(struct tmem_store *store, uint32_t client_id,
 		       int64_t bytes, int64_t pages);
 
-/** Evict and compact until the store uses at most limit bytes, or this has given
+/** Evict and compact until the store uses at most limit bytes, this has given
  * back most, or nothing more can be freed. It ends however much others put
  * meanwhile. */
 void tmem_evict_down_to(struct tmem_store *store, uint64_t limit, int64_t most);

@@ -127,7 +127,7 @@ struct tmem_store {
 	struct tmem_client_state *client[TMEM_CLIENTS_MAX];
 	uint32_t client_end;	    /* no slot from here on was ever used */
 	uint32_t pool_end;	    /* likewise */
-	struct tmem_domain *domain; /* TMEM_DOMAINS_MAX slots, see domain.c */
+	struct tmem_domain *domain; /* see domain.c */
 	uint32_t domains;	    /* slots there is memory for */
 	uint64_t past[TMEM_POOL_STAT_COUNT]; /* counters of pools gone */
 

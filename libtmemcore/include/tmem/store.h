@@ -52,7 +52,7 @@ void tmem_store_config_init(struct tmem_store_config *config);
  * dropped then; every persistent page that was acknowledged is there.
  * Returns 0; -EINVAL for bad values; -EBUSY when another process has the
  * arena open; -EBADMSG when the file is not an arena of this version (it is
- * left as it was); -ENOSPC, -ENOMEM.
+ * left as it was), or its records are damaged; -ENOSPC, -ENOMEM.
  */
 int tmem_store_open(const struct tmem_store_config *config,
 		    struct tmem_store **out);
@@ -77,8 +77,9 @@ bool tmem_store_reopened(const struct tmem_store *store);
  */
 int tmem_store_set_budget(struct tmem_store *store, uint64_t budget);
 
-/** Give bytes of ephemeral memory back to the kernel, now. *released is what
- * was really freed, 0 to about bytes. Returns 0 or -EINVAL. */
+/** Give bytes of ephemeral memory back to the kernel, now. *released is how much
+ * less the store uses afterwards, 0 to about bytes: less than was given back
+ * where others put meanwhile. Returns 0 or -EINVAL. */
 int tmem_store_reclaim(struct tmem_store *store, uint64_t bytes,
 		       uint64_t *released);
 
@@ -166,7 +167,8 @@ int tmem_store_destroy_client(struct tmem_store *store, uint32_t client_id);
 
 /** Allow or forbid a client (uid, name) to join the shared pool of uuid. Kept
  * in the arena; forbidding does not throw out one who has joined. Returns 0,
- * -ENOSPC at the most authorisations, -ENOENT when forbidding none. */
+ * -EINVAL for a name or uuid that is none, -ENOSPC at the most authorisations,
+ * -ENOENT when forbidding none. */
 int tmem_store_shared_auth(struct tmem_store *store, uid_t uid,
 			   const char *client_name,
 			   const struct tmem_uuid *uuid, bool allow);
@@ -174,7 +176,8 @@ int tmem_store_shared_auth(struct tmem_store *store, uid_t uid,
 /* For tests and debugging -------------------------------------------------- */
 
 /** Verify every invariant (libtmemcore/DESIGN.md). Quiet. Returns 0 when all
- * hold, else -EUCLEAN with each violation as a line on err (NULL: silent). */
+ * hold, -ENOMEM, else -EUCLEAN with each violation as a line on err (NULL:
+ * silent). */
 int tmem_store_check(struct tmem_store *store, FILE *err);
 
 /** Write the store's structure as text: slabs, pools, objects and, with
