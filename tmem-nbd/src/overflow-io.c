@@ -109,9 +109,9 @@ static void transfer_ring(const struct nbd_overflow *overflow,
 	}
 }
 
-/** Whether nobody has truncated the file. Its end is the header's, which no slot
- * reaches, so that a file that was cut stays too short: slots it has lost are
- * never taken for holes that a later write made. */
+/** Whether nobody has truncated the file. Its end is the header's, which no
+ * slot reaches, so that a file that was cut stays too short: slots it has lost
+ * are never taken for holes that a later write made. */
 static bool is_whole(const struct nbd_overflow *overflow)
 {
 	struct stat st;

@@ -76,7 +76,8 @@ int nbd_overflow_probe(int fd, struct nbd_overflow_header *out)
 	n = pread(fd, &page, sizeof(page), st.st_size - TMEM_PAGE_SIZE);
 	if (n < 0)
 		return -errno;
-	if (n != sizeof(page) || memcmp(header->magic, magic, sizeof(magic)) != 0 ||
+	if (n != sizeof(page) ||
+	    memcmp(header->magic, magic, sizeof(magic)) != 0 ||
 	    header->version != htole32(VERSION) ||
 	    header->hash != hash_of(header) ||
 	    round_up(le64toh(header->size)) !=
