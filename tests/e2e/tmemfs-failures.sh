@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What can go wrong beneath a mount: the lower disk is full, a file is truncated
-# while it is read, and tmemfs is killed while files are written.
+# What can go wrong beneath a mount: the lower disk is full, tmemfs may not
+# write files so large, a file is truncated while it is read, and tmemfs is
+# killed while files are written.
 
 . "$(dirname "$0")/lib.sh"
 requires_fuse
@@ -42,6 +43,20 @@ disk_full() {
 		fail "10 MB were allocated on a full disk"
 	grep -q 'No space left on device' "$tmp/error" ||
 		fail "allocation on a full disk fails with: $(<"$tmp/error")"
+	empty_disk
+}
+
+# A limit on the size of files that tmemfs was started under is an error for who
+# writes past it, and no end of the mount.
+file_size_limited() {
+	prlimit --pid "$tmemfs_pid" --fsize=500000:unlimited
+	! cp "$tmp/megabyte" "$tmp/mount/limited" 2>"$tmp/error" ||
+		fail "more was written than tmemfs may"
+	grep -q 'File too large' "$tmp/error" ||
+		fail "a limit on the size of files is told as: $(<"$tmp/error")"
+	prlimit --pid "$tmemfs_pid" --fsize=unlimited:unlimited
+	cp "$tmp/megabyte" "$tmp/mount/limited"
+	cmp "$tmp/megabyte" "$tmp/disk/limited" || fail "what was written is not there"
 	empty_disk
 }
 
@@ -89,6 +104,7 @@ killed_while_written() {
 for mode in strict open exclusive; do
 	mount_tmemfs "$tmp/disk" "$tmp/mount" --embedded -o "budget=16M,coherency=$mode"
 	disk_full
+	file_size_limited
 	# Nobody but the mount may change what an exclusive one shows.
 	[[ $mode == exclusive ]] || truncated_while_read
 	killed_while_written

@@ -111,6 +111,8 @@ static int start_session(struct fs *fs, struct fuse_args *args)
 	}
 	/* A broken lease says so by a signal; see lower-read.c. */
 	signal(SIGIO, SIG_IGN);
+	/* Who writes past our limit on files is told by an errno. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (fuse_set_signal_handlers(fs->session))
 		return -EINVAL;
 	fs->has_handlers = true;
