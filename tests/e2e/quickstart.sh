@@ -34,7 +34,7 @@ nothing_left() {
 
 # Start it, in a process group of its own as a shell's job would be.
 start_quickstart() {
-	env --default-signal=INT,TERM setsid "$quickstart" "$tmp/files" \
+	env --default-signal setsid "$quickstart" "$tmp/files" \
 		</dev/null >"$tmp/run.log" 2>&1 &
 	run_pid=$!
 	cleanup_fn stop_process "$run_pid" 30

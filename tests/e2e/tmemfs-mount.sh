@@ -176,7 +176,7 @@ wait_for 10 no_servers || fail "a mount goes on"
 # Signals end a mount, also one in use, with status 0. Files that are open then
 # nobody closes; they end with the process, and are no leak.
 for signal in TERM INT HUP; do
-	env --default-signal=INT ASAN_OPTIONS="$ASAN_OPTIONS:detect_leaks=0" \
+	env --default-signal ASAN_OPTIONS="$ASAN_OPTIONS:detect_leaks=0" \
 		tmemfs -f --embedded "$src" "$mnt" 2>"$tmp/signal.log" &
 	pid=$!
 	cleanup_fn stop_process "$pid"
