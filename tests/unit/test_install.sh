@@ -31,9 +31,8 @@ fail()
 
 declared()
 {
-	sed -e 's|//.*||' "$include"/*.h |
-		"$@" -fpreprocessed -dD -E -P - 2>/dev/null |
-		grep -v '^#' | tr '\n' ' ' |
+	printf '#include "%s"\n' "$include"/*.h |
+		"$@" -I"${include%/tmem}" -E -P -x c - | tr '\n' ' ' |
 		grep -oE 'tmem_[a-z0-9_]+(\(|\[)' | tr -d '([' | sort -u
 }
 
