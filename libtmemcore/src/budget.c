@@ -66,6 +66,15 @@ void tmem_budget_uncharge(struct tmem_budget *budget, uint64_t bytes)
 	(void)used;
 }
 
+bool tmem_budget_try_charge_private(struct tmem_budget *budget, uint64_t bytes)
+{
+	if (!tmem_budget_try_charge(budget, bytes))
+		return false;
+	atomic_fetch_add_explicit(&budget->private, bytes,
+				  memory_order_relaxed);
+	return true;
+}
+
 void tmem_budget_charge_private(struct tmem_budget *budget, uint64_t bytes)
 {
 	atomic_fetch_add_explicit(&budget->private, bytes,

@@ -25,7 +25,9 @@ bool tmem_budget_try_charge(struct tmem_budget *budget, uint64_t bytes);
  * without which pages could not be reached. */
 void tmem_budget_charge(struct tmem_budget *budget, uint64_t bytes);
 void tmem_budget_uncharge(struct tmem_budget *budget, uint64_t bytes);
-/** Charge private memory that somebody else has allocated, and uncharge it. */
+/** Charge private memory that somebody else has allocated (if it fits; in any
+ * case), and uncharge it. */
+bool tmem_budget_try_charge_private(struct tmem_budget *budget, uint64_t bytes);
 void tmem_budget_charge_private(struct tmem_budget *budget, uint64_t bytes);
 void tmem_budget_uncharge_private(struct tmem_budget *budget, uint64_t bytes);
 /** Bytes above the limit, or 0. */

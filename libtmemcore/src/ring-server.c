@@ -252,26 +252,34 @@ int tmem_ring_server_execute(struct tmem_ring_server *server,
 	return r;
 }
 
+/* Charge memory that the ring takes in any case: within the budget, if room can
+ * be made there. */
+static void charge(struct tmem_store *store, uint64_t bytes)
+{
+	unsigned tries = 1, made = 0;
+	uint64_t rooms = tmem_evict_rooms(store);
+
+	while (!tmem_budget_try_charge_private(&store->budget, bytes)) {
+		if (tries++ == TMEM_ROOM_TRIES ||
+		    !tmem_evict_room(store, rooms, &made)) {
+			tmem_budget_charge_private(&store->budget, bytes);
+			return;
+		}
+		rooms = tmem_evict_rooms(store);
+	}
+}
+
 /* Charge the pages of a slot's buffer that a request is the first to use. */
 static void charge_buffer(struct tmem_ring_server *server, unsigned i,
 			  uint64_t count)
 {
-	struct tmem_store *store = server->store;
 	uint32_t pages = count < TMEM_RUN_MAX ? (uint32_t)count : TMEM_RUN_MAX;
-	uint64_t excess;
 
-	if (!store || pages <= server->reach[i])
+	if (!server->store || pages <= server->reach[i])
 		return;
-	tmem_budget_charge_private(&store->budget,
-				   (uint64_t)(pages - server->reach[i]) *
-					   TMEM_PAGE_SIZE);
+	charge(server->store,
+	       (uint64_t)(pages - server->reach[i]) * TMEM_PAGE_SIZE);
 	server->reach[i] = pages;
-	excess = tmem_budget_excess(&store->budget);
-	if (excess)
-		tmem_evict_down_to(store,
-				   atomic_load_explicit(&store->budget.limit,
-							memory_order_relaxed),
-				   (int64_t)excess);
 }
 
 /* Carry out the request in a slot (already copied) and reply. */
@@ -365,8 +373,7 @@ static int make_ring(struct tmem_ring_server *server)
 	tmem_ring_init(server->ring);
 	if (server->store) {
 		server->charged = offsetof(struct tmem_ring, buffer);
-		tmem_budget_charge_private(&server->store->budget,
-					   server->charged);
+		charge(server->store, server->charged);
 	}
 	return 0;
 }
