@@ -112,6 +112,6 @@ done
 wait "$beneath" || fail "the writer beneath the mount saw old bytes"
 wait "$through" || fail "the writer through the mount saw other bytes"
 ((reads > 0)) || fail "nothing was read meanwhile"
-same_tree "$tmp/work/tree" "$tmp/mount"
-drop_caches
+same_tree "$tmp/work/tree" "$tmp/mount" sum_tree
+forget_mount "$tmp/work/tree" "$tmp/mount"
 same_tree "$tmp/work/tree" "$tmp/mount"

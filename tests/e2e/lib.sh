@@ -259,6 +259,18 @@ drop_caches() {
 	echo 3 >/proc/sys/vm/drop_caches
 }
 
+# Forget what the kernel has cached of a mount. Attributes of its root, which is
+# always in use, it keeps for their second.
+#   forget_mount SOURCE MOUNTPOINT
+forget_mount() {
+	drop_caches
+	wait_for 10 same_mtime "$1" "$2" ||
+		fail "$2 was modified at another time than $1"
+}
+same_mtime() {
+	[[ $(stat -c %y "$1") == "$(stat -c %y "$2")" ]]
+}
+
 # Checksums of a tree's files, by their names within it.
 #   sum_tree DIRECTORY
 sum_tree() {

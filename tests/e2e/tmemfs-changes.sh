@@ -27,7 +27,7 @@ changes_are_seen() {
 	fschanges "$tmp/$name/lower" "$tmp/$name/mount" "$mode" "$rounds" "$seed" ||
 		fail "$name, seed $seed: a change was not seen"
 	# An open mount shows old attributes for a while.
-	drop_caches
+	forget_mount "$tmp/$name/lower" "$tmp/$name/mount"
 	same_tree "$tmp/$name/lower" "$tmp/$name/mount"
 }
 
