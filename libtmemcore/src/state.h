@@ -2,7 +2,7 @@
 /*
  * The store in memory: what struct tmem_store, and a local client and pool,
  * are made of. The modules that work on these include it: session.c and pool.c
- * (who there is), op.c (pages), evict.c (room), reopen.c, check.c, dump.c,
+ * (who there is), op.c (pages), evict.c and evict-room.c (room), reopen.c, check.c, dump.c,
  * stats.c and store.c.
  *
  *   tmem_store --client[slot]--> tmem_client_state   (live, or with pools)
@@ -135,7 +135,7 @@ struct tmem_store {
 	 * a leaf of the pool is in that shard. */
 	_Atomic(struct tmem_pool_state *) pool[TMEM_POOLS_MAX];
 
-	/* Eviction and compaction: evict.c. */
+	/* Eviction and compaction: evict-room.c. */
 	struct tmem_lock compact;
 	_Atomic(uint64_t) rooms; /* times room was made */
 	_Atomic(uint64_t) drift; /* times a shared content gained or lost a

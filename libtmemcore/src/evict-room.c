@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Making room (evict.h):
+ *
+ *   full -> spare slabs, compaction -> (enough?) -> evict a batch -> compaction
+ *             ^                                                         |
+ *             +-------------------- still full -------------------------+
+ *
+ * Pages go in batches, since one page frees one slot, and only a whole slab
+ * gives memory to who needs another kind or class of it.
+ */
+#include "charge.h"
+#include "evict-priv.h"
+#include "pool.h"
+
+#define BATCH_MIN (INT64_C(128) << 10)
+#define BATCH_MAX (INT64_C(4) << 20)
+
+/* Who asks for bytes has pages evicted that were charged with up to so many
+ * times as much: in sparse slabs, or shared with others, they free less. */
+#define RECLAIM_PARTS 4
+
+/* At its cap, a client that puts more loses this part of it at a time, so that
+ * not every put of it makes room. */
+#define CAP_PARTS 64
+
+static uint64_t batch_bytes(const struct tmem_store *store)
+{
+	uint64_t bytes = atomic_load_explicit(&store->budget.limit,
+					      memory_order_relaxed) /
+			 64;
+
+	if (bytes < BATCH_MIN)
+		return BATCH_MIN;
+	return bytes < BATCH_MAX ? bytes : BATCH_MAX;
+}
+
+static uint64_t used(const struct tmem_store *store)
+{
+	return atomic_load_explicit(&store->budget.used, memory_order_relaxed);
+}
+
+/* Under the compact lock. */
+static uint64_t give_back(struct tmem_store *store, uint64_t bytes)
+{
+	uint64_t freed = tmem_slab_trim(store->slabs), moved;
+
+	tmem_lock_assert_held(&store->compact);
+	if (freed < bytes)
+		freed += tmem_slab_compact(store->slabs, TMEM_KINDS,
+					   bytes - freed, tmem_content_move,
+					   &store->contents, &moved);
+	return freed;
+}
+
+/* Evict a batch; what it comes to is added to sum, unless that is NULL. Returns
+ * whether there was anything. */
+static bool evict_batch(struct tmem_store *store, uint64_t bytes,
+			struct evict_sweep *sum)
+{
+	struct tmem_pool_state *pool = evict_pick(store);
+	struct evict_sweep sweep;
+
+	if (!pool)
+		return false;
+	sweep = evict_pool(store, pool, (int64_t)bytes, 1);
+	tmem_pool_unref(store, pool);
+	if (sum) {
+		sum->pages += sweep.pages;
+		sum->bytes += sweep.bytes;
+	}
+	return sweep.pages;
+}
+
+static bool make_room(struct tmem_store *store, unsigned made)
+{
+	uint64_t want = batch_bytes(store) << (made < 24 ? made : 24);
+	uint64_t freed = give_back(store, want), evicted = 0;
+
+	if (freed && made == 0)
+		return true;
+	while (freed < want && evicted < want) {
+		uint64_t batch = batch_bytes(store);
+
+		if (!evict_batch(store, batch, NULL))
+			break;
+		evicted += batch;
+		freed += give_back(store, want);
+	}
+	return freed || evicted;
+}
+
+bool tmem_evict_room(struct tmem_store *store, uint64_t rooms, unsigned *made)
+{
+	bool more = true;
+
+	tmem_lock_acquire(&store->compact);
+	if (rooms == tmem_evict_rooms(store)) {
+		more = make_room(store, (*made)++);
+		/* Release: who sees the number may use the room. */
+		if (more)
+			atomic_fetch_add_explicit(&store->rooms, 1,
+						  memory_order_release);
+	}
+	tmem_lock_release(&store->compact);
+	return more;
+}
+
+/* What follows may have much to do, and goes by batches: others wait for the
+ * lock. */
+static int64_t at_most(int64_t value, int64_t most)
+{
+	return value < most ? value : most;
+}
+
+static int64_t ephemeral_pages(struct tmem_store *store)
+{
+	int64_t pages = 0;
+
+	tmem_lock_acquire(&store->admin);
+	for (uint32_t i = 0; i < store->pool_end; i++) {
+		const struct tmem_pool_state *pool = tmem_store_pool(store, i);
+
+		if (evict_evictable(pool))
+			pages += evict_pages_of(pool);
+	}
+	tmem_lock_release(&store->admin);
+	return pages;
+}
+
+void tmem_evict_down_to(struct tmem_store *store, uint64_t limit, int64_t most)
+{
+	int64_t pages = ephemeral_pages(store), freed = 0;
+	struct evict_sweep sum = {0};
+	bool more = true;
+	uint64_t now;
+
+	while (more && freed < most && sum.pages <= pages &&
+	       (sum.bytes - BATCH_MAX) / RECLAIM_PARTS < most &&
+	       (now = used(store)) > limit) {
+		int64_t over = at_most((int64_t)(now - limit), BATCH_MAX);
+		uint64_t some;
+
+		tmem_lock_acquire(&store->compact);
+		some = give_back(store, (uint64_t)over);
+		more = some || evict_batch(store, (uint64_t)over, &sum);
+		tmem_lock_release(&store->compact);
+		freed += (int64_t)some;
+	}
+}
+
+uint64_t tmem_evict_compact(struct tmem_store *store)
+{
+	uint64_t freed = 0, some;
+
+	do {
+		tmem_lock_acquire(&store->compact);
+		some = give_back(store, BATCH_MAX);
+		tmem_lock_release(&store->compact);
+		freed += some;
+	} while (some);
+	return freed;
+}
+
+/* How far a client is above what it may have, were it to get bytes and pages
+ * more. Admin lock. */
+static bool client_excess(struct tmem_store *store,
+			  const struct tmem_client_state *client,
+			  int64_t *bytes, int64_t *pages)
+{
+	int64_t cap = (int64_t)atomic_load_explicit(&client->record->cap,
+						    memory_order_relaxed);
+	int64_t most = (int64_t)atomic_load_explicit(&client->record->maxmem,
+						     memory_order_relaxed);
+	bool more = *bytes || *pages;
+
+	*bytes += tmem_charge_of(store, client) - cap;
+	*pages += tmem_charge_pages_of(store, client) - most / TMEM_PAGE_SIZE;
+	if (!cap || *bytes <= 0)
+		*bytes = 0;
+	else if (more)
+		*bytes += cap / CAP_PARTS;
+	if (!most || *pages <= 0)
+		*pages = 0;
+	else if (more)
+		*pages += most / TMEM_PAGE_SIZE / CAP_PARTS;
+	return *bytes || *pages;
+}
+
+/* A pool to take from when a client is above what it may have; NULL when it is
+ * not, or has nothing ephemeral. Referenced. */
+static struct tmem_pool_state *pick_of(struct tmem_store *store, uint32_t id,
+				       int64_t *bytes, int64_t *pages)
+{
+	struct tmem_client_state *client;
+	struct tmem_pool_state *pool = NULL;
+
+	tmem_lock_acquire(&store->admin);
+	client = store->client[tmem_client_slot(id)];
+	if (client && client->id == id) {
+		tmem_charge_refresh(store, 4);
+		if (client_excess(store, client, bytes, pages))
+			pool = evict_pick_pool(store, client);
+	}
+	tmem_lock_release(&store->admin);
+	return pool;
+}
+
+bool tmem_evict_client(struct tmem_store *store, uint32_t client_id,
+		       int64_t bytes, int64_t pages)
+{
+	struct evict_sweep sweep;
+	bool any = false;
+
+	do {
+		int64_t over = bytes, pages_over = pages;
+		struct tmem_pool_state *pool;
+
+		sweep.pages = 0;
+		tmem_lock_acquire(&store->compact);
+		pool = pick_of(store, client_id, &over, &pages_over);
+		if (pool) {
+			sweep = evict_pool(store, pool,
+					   at_most(over, BATCH_MAX),
+					   at_most(pages_over,
+						   BATCH_MAX / TMEM_PAGE_SIZE));
+			tmem_pool_unref(store, pool);
+		}
+		tmem_lock_release(&store->compact);
+		any |= sweep.pages != 0;
+	} while (sweep.pages);
+	return any;
+}
