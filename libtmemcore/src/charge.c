@@ -24,15 +24,26 @@ static int64_t add(_Atomic(int64_t) *sum, int64_t value)
 	       value;
 }
 
-/* The part of a content that each of its handles is charged with. */
-static int64_t page_charge(const struct tmem_store *store, uint32_t id)
-{
-	struct tmem_content_word w = tmem_content_load(&store->contents, id);
-	uint32_t refs = tmem_content_refs(&store->contents, id);
+/* What a handle adds to the sums of its pool's part. */
+struct cost {
+	int64_t charge;
+	int64_t bytes;
+};
 
-	if (w.codec == TMEM_CODEC_FILL)
-		return TMEM_PAGE_OVERHEAD;
-	return TMEM_PAGE_OVERHEAD + tmem_slab_slot_size(w.size) / refs;
+/* Of a handle whose content is held in size bytes (FILL: 0) and has refs. */
+static struct cost cost_of(uint32_t size, uint32_t refs)
+{
+	struct cost cost = {.charge = TMEM_PAGE_OVERHEAD, .bytes = size};
+
+	if (size)
+		cost.charge += tmem_slab_slot_size(size) / refs;
+	return cost;
+}
+
+static struct cost page_cost(const struct tmem_store *store, uint32_t id)
+{
+	return cost_of(tmem_content_load(&store->contents, id).size,
+		       tmem_content_refs(&store->contents, id));
 }
 
 static bool joined(const struct tmem_pool_state *pool,
@@ -152,33 +163,51 @@ static bool try_sums(struct tmem_pool_state *pool, int64_t charge,
 	return true;
 }
 
+/* Into the sums of a part, and of the recount that has passed leaf. */
+static void part_sums(const struct tmem_store *store,
+		      struct tmem_pool_state *pool, unsigned s,
+		      const struct tmem_leaf *leaf, struct cost cost)
+{
+	const struct tmem_shard *shard = &store->index.shard[s];
+	struct tmem_pool_shard *part = &pool->shard[s];
+
+	part->charge += cost.charge;
+	part->stored_bytes += (uint64_t)cost.bytes;
+	if (shard->recounting && leaf->counted == shard->counted) {
+		part->recount += cost.charge;
+		part->recount_bytes += (uint64_t)cost.bytes;
+	}
+}
+
 bool tmem_charge_swap(struct tmem_store *store, struct tmem_pool_state *pool,
 		      unsigned s, const struct tmem_leaf *leaf, uint32_t old,
 		      uint32_t new, const struct tmem_limit *limit)
 {
-	const struct tmem_shard *shard = &store->index.shard[s];
 	struct tmem_pool_shard *part = &pool->shard[s];
-	int64_t charge = 0, pages = 0;
+	struct cost cost = {0}, gone;
+	int64_t pages = 0;
 
 	if (new) {
-		charge += page_charge(store, new);
+		cost = page_cost(store, new);
 		pages++;
 	}
 	if (old) {
-		charge -= page_charge(store, old);
+		gone = page_cost(store, old);
+		cost.charge -= gone.charge;
+		cost.bytes -= gone.bytes;
 		pages--;
 	}
-	if (!try_sums(pool, charge, pages, limit))
+	if (!try_sums(pool, cost.charge, pages, limit))
 		return false;
-	part->charge += charge;
 	part->pages += (uint64_t)pages;
-	if (shard->recounting && leaf->counted == shard->counted)
-		part->recount += charge;
+	part_sums(store, pool, s, leaf, cost);
 	if (!part->pages) {
-		/* What is left of a charge without pages is drift. */
+		/* What is left without pages is drift. */
 		try_sums(pool, -part->charge, 0, NULL);
 		part->charge = 0;
 		part->recount = 0;
+		part->stored_bytes = 0;
+		part->recount_bytes = 0;
 	}
 	for (int i = 0; i < 2; i++) {
 		uint32_t id = i ? old : new;
@@ -188,7 +217,6 @@ bool tmem_charge_swap(struct tmem_store *store, struct tmem_pool_state *pool,
 		if (!id)
 			continue;
 		w = tmem_content_load(&store->contents, id);
-		part->stored_bytes += sign * w.size;
 		if (w.codec == TMEM_CODEC_FILL)
 			part->fill_pages += sign;
 		else if (tmem_content_refs(&store->contents, id) > 1)
@@ -196,6 +224,27 @@ bool tmem_charge_swap(struct tmem_store *store, struct tmem_pool_state *pool,
 						  memory_order_relaxed);
 	}
 	return true;
+}
+
+void tmem_charge_recoded(struct tmem_store *store, struct tmem_pool_state *pool,
+			 unsigned s, const struct tmem_leaf *leaf, uint32_t id,
+			 uint32_t size)
+{
+	uint32_t refs = tmem_content_refs(&store->contents, id);
+	struct cost old = cost_of(size, refs), cost = page_cost(store, id);
+
+	cost.charge -= old.charge;
+	cost.bytes -= old.bytes;
+	try_sums(pool, cost.charge, 0, NULL);
+	part_sums(store, pool, s, leaf, cost);
+	if (refs > 1)
+		tmem_charge_drift(store, refs - 1);
+}
+
+void tmem_charge_drift(struct tmem_store *store, uint32_t handles)
+{
+	atomic_fetch_add_explicit(&store->drift, handles, memory_order_relaxed);
+	atomic_store_explicit(&store->bytes_drift, true, memory_order_relaxed);
 }
 
 static void each_pool(struct tmem_store *store, unsigned s,
@@ -212,6 +261,7 @@ static void each_pool(struct tmem_store *store, unsigned s,
 static void begin(struct tmem_pool_state *pool, unsigned s)
 {
 	pool->shard[s].recount = 0;
+	pool->shard[s].recount_bytes = 0;
 }
 
 static void settle(struct tmem_pool_state *pool, unsigned s)
@@ -220,6 +270,7 @@ static void settle(struct tmem_pool_state *pool, unsigned s)
 	int64_t change = part->recount - part->charge;
 
 	part->charge = part->recount;
+	part->stored_bytes = part->recount_bytes;
 	try_sums(pool, change, 0, NULL);
 }
 
@@ -240,8 +291,13 @@ static void recount_leaf(struct tmem_store *store, unsigned s,
 		uint32_t id = atomic_load_explicit(&leaf->content[i],
 						   memory_order_relaxed);
 
-		if (id)
-			pool->shard[s].recount += page_charge(store, id);
+		struct cost cost;
+
+		if (!id)
+			continue;
+		cost = page_cost(store, id);
+		pool->shard[s].recount += cost.charge;
+		pool->shard[s].recount_bytes += (uint64_t)cost.bytes;
 	}
 }
 
@@ -290,11 +346,14 @@ static void recount_slice(struct tmem_store *store, unsigned s,
 }
 
 /* From shard to shard by slices, so that who waits for one gets it. */
-static void recount(struct tmem_store *store)
+void tmem_charge_recount(struct tmem_store *store)
 {
 	struct walk walk[TMEM_SHARDS] = {0};
 	bool more = true;
 
+	/* Before it: what drifts meanwhile is for the next one. */
+	atomic_store_explicit(&store->drift, 0, memory_order_relaxed);
+	atomic_store_explicit(&store->bytes_drift, false, memory_order_relaxed);
 	while (more) {
 		more = false;
 		for (unsigned s = 0; s < TMEM_SHARDS; s++) {
@@ -324,6 +383,5 @@ void tmem_charge_refresh(struct tmem_store *store, unsigned fraction)
 	}
 	if (drift == 0 || drift < pages / fraction)
 		return;
-	atomic_store_explicit(&store->drift, 0, memory_order_relaxed);
-	recount(store);
+	tmem_charge_recount(store);
 }

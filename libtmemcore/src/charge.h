@@ -2,8 +2,9 @@
 /*
  * What pages cost whom. A page is charged with its records and its content's
  * slot, a shared content in equal parts to the handles that name it. The part
- * is what it is when the handle comes or goes, so that sharing makes the sums
- * drift; a recount, a walk over the leaves, sets them right.
+ * is what it is when the handle comes or goes, so that sharing, and recoding
+ * what is shared, makes the sums drift; a recount, a walk over the leaves, sets
+ * them right.
  *
  * Threading: as each says.
  */
@@ -31,12 +32,27 @@ bool tmem_charge_swap(struct tmem_store *store, struct tmem_pool_state *pool,
 		      unsigned s, const struct tmem_leaf *leaf, uint32_t old,
 		      uint32_t new, const struct tmem_limit *limit);
 
+/** The content that leaf names was held in size bytes until it was recoded:
+ * set the handle's part right. What others that share it are charged drifts.
+ * Under the shard's lock. */
+void tmem_charge_recoded(struct tmem_store *store, struct tmem_pool_state *pool,
+			 unsigned s, const struct tmem_leaf *leaf, uint32_t id,
+			 uint32_t size);
+
+/** A content was recoded, and so many handles that came or went with another
+ * size were not set right. */
+void tmem_charge_drift(struct tmem_store *store, uint32_t handles);
+
 /** Charge and pages of a client, shared pools in equal parts to their users.
  * Under the admin lock. */
 int64_t tmem_charge_of(const struct tmem_store *store,
 		       const struct tmem_client_state *client);
 int64_t tmem_charge_pages_of(const struct tmem_store *store,
 			     const struct tmem_client_state *client);
+
+/** Walk over all leaves and set the sums right. Under the admin lock; takes
+ * shards' locks. */
+void tmem_charge_recount(struct tmem_store *store);
 
 /** Recount when at least one page in fraction has drifted. Under the admin
  * lock; takes shards' locks. */

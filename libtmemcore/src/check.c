@@ -253,6 +253,10 @@ static void check_pools(struct checker *c)
 {
 	struct tmem_store *store = c->store;
 
+	tmem_lock_acquire(&store->admin);
+	if (atomic_load(&store->bytes_drift))
+		tmem_charge_recount(store);
+	tmem_lock_release(&store->admin);
 	for (uint32_t i = 0; i < store->pool_end; i++)
 		if (tmem_store_pool(store, i))
 			check_pool(c, tmem_store_pool(store, i));
@@ -323,7 +327,7 @@ static void check_contents(struct checker *c)
 {
 	struct tmem_contents *contents = &c->store->contents;
 	struct tmem_slab_stats slabs;
-	uint64_t slots = 0, raw = 0;
+	uint64_t slots = 0, held[TMEM_WORD_CODECS] = {0};
 	unsigned misplaced;
 
 	misplaced = tmem_dedup_each(contents, saw_in_table, c);
@@ -340,15 +344,17 @@ static void check_contents(struct checker *c)
 		if (!used)
 			continue;
 		slots += check_content(c, id);
-		raw += codec == TMEM_CODEC_RAW;
+		held[codec]++;
 	}
 	tmem_slab_stats(c->store->slabs, &slabs);
 	if (slots != slabs.used_slots)
 		bad(c, "%" PRIu64 " contents in slots, %" PRIu64 " slots used",
 		    slots, slabs.used_slots);
-	if (raw != atomic_load(&contents->raw))
-		bad(c, "%" PRIu64 " raw contents, counted %" PRIu64, raw,
-		    atomic_load(&contents->raw));
+	for (unsigned i = 0; i < TMEM_WORD_CODECS; i++)
+		if (held[i] != atomic_load(&contents->held[i]))
+			bad(c, "%" PRIu64 " %s contents, counted %" PRIu64,
+			    held[i], tmem_codec_name(i),
+			    atomic_load(&contents->held[i]));
 }
 
 /* Records in use are those that somebody reached. */

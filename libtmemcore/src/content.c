@@ -3,17 +3,18 @@
  * Content records (content.h). The order of stores is what makes a content
  * survive or vanish whole when the process dies:
  *
- *   new:   slot taken -> bytes -> meta -> word            (then a leaf)
- *   free:  (no leaf) -> word = 0 -> slot free -> id free
- *   move:  new slot taken -> bytes -> word -> old slot free
+ *   new:     slot taken -> bytes -> meta -> word            (then a leaf)
+ *   free:    (no leaf) -> word = 0 -> slot free -> id free
+ *   move:    new slot taken -> bytes -> word -> old slot free
+ *   recode:  the same, the word telling another codec and size
  */
 #include "content.h"
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
 
-/* How often a move tries for the exclusive pin before it leaves a content that
- * is being read where it is: about as long as a read takes. */
+/* How often a move or a recoding tries for the exclusive pin before it leaves a
+ * content that is being read as it is: about as long as a read takes. */
 #define MOVE_TRIES 64
 
 int tmem_contents_init(struct tmem_contents *contents, struct tmem_arena *arena,
@@ -76,9 +77,7 @@ int tmem_content_new(struct tmem_contents *contents,
 		meta->hash = spec->hash;
 		meta->chain = 0;
 	}
-	if (spec->codec == TMEM_CODEC_RAW)
-		atomic_fetch_add_explicit(&contents->raw, 1,
-					  memory_order_relaxed);
+	tmem_content_count(contents, spec->codec, 1);
 	/* Compaction may look at a record that is not complete yet: it sees
 	 * no references, or a word that does not name the place it asks for. */
 	atomic_store_explicit(&meta->refs, 1, memory_order_release);
@@ -97,9 +96,7 @@ static void content_free(struct tmem_contents *contents, uint32_t id)
 
 	atomic_store_explicit(tmem_content_word(contents, id), 0,
 			      memory_order_release);
-	if (w.codec == TMEM_CODEC_RAW)
-		atomic_fetch_sub_explicit(&contents->raw, 1,
-					  memory_order_relaxed);
+	tmem_content_count(contents, w.codec, UINT64_MAX);
 	if (w.codec != TMEM_CODEC_FILL)
 		tmem_slab_free(contents->slabs, w.place);
 	tmem_table_free(&contents->table, id);
@@ -252,4 +249,73 @@ int tmem_content_move(void *ctx, uint32_t id, uint64_t place)
 out:
 	put_down(contents, id, TMEM_PINS_MASK);
 	return r;
+}
+
+/* Make the caller's pin, the only one, exclusive. */
+static bool upgrade_pin(struct tmem_contents *contents, uint32_t id)
+{
+	_Atomic(uint32_t) *refs = &tmem_content_meta(contents, id)->refs;
+	uint32_t old = atomic_load_explicit(refs, memory_order_relaxed);
+
+	for (int i = 0; i < MOVE_TRIES; i++) {
+		if ((old & TMEM_PINS_MASK) != TMEM_PIN_ONE)
+			old = atomic_load_explicit(refs, memory_order_relaxed);
+		/* Acquire: the last reader is done with the old slot. */
+		else if (atomic_compare_exchange_weak_explicit(
+				 refs, &old, old | TMEM_PINS_MASK,
+				 memory_order_acquire, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
+/* The slot for a page held in another way, filled. */
+static int new_slot(struct tmem_contents *contents, uint32_t id,
+		    struct tmem_content_word *w, const void *bytes)
+{
+	struct tmem_slabs *slabs = contents->slabs;
+	uint64_t old = w->place;
+	int r = tmem_slab_alloc(slabs, w->kind, w->size, id, true, &w->place);
+
+	if (r < 0)
+		return r;
+	if (tmem_slab_bytes_at(slabs, w->place) >=
+	    tmem_slab_bytes_at(slabs, old)) {
+		tmem_slab_free(slabs, w->place);
+		return -ENOMEM;
+	}
+	memcpy(tmem_slab_at(slabs, w->place), bytes, w->size);
+	return 0;
+}
+
+int tmem_content_recode(struct tmem_contents *contents, uint32_t id,
+			enum tmem_codec codec, const void *bytes, uint32_t size)
+{
+	/* Compaction leaves what is pinned alone: word and slots stay. */
+	const struct tmem_content_word old = tmem_content_load(contents, id);
+	struct tmem_content_word w = old;
+	bool moves = size != TMEM_PAGE_SIZE;
+	int r;
+
+	w.codec = codec;
+	w.size = size;
+	r = moves ? new_slot(contents, id, &w, bytes) : 0;
+	if (r < 0)
+		return r;
+	if (!upgrade_pin(contents, id)) {
+		if (moves)
+			tmem_slab_free(contents->slabs, w.place);
+		return -EAGAIN;
+	}
+	atomic_store_explicit(tmem_content_word(contents, id),
+			      tmem_word_pack(w), memory_order_release);
+	/* Release: who pins it from now on sees the new word. */
+	atomic_fetch_sub_explicit(&tmem_content_meta(contents, id)->refs,
+				  TMEM_PINS_MASK - TMEM_PIN_ONE,
+				  memory_order_release);
+	tmem_content_count(contents, old.codec, UINT64_MAX);
+	tmem_content_count(contents, codec, 1);
+	if (moves)
+		tmem_slab_free(contents->slabs, old.place);
+	return 0;
 }

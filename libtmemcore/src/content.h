@@ -10,8 +10,9 @@
  * its part's lock of the dedup table, and leaves the table there; so what is
  * found in the table may be pinned.
  *
- * All pins set at once is the exclusive pin of compaction: it is taken only
- * while nobody reads, and held for one copy; readers that come meanwhile spin.
+ * All pins set at once is the exclusive pin of compaction and recoding: it is
+ * taken only while nobody reads, and held for one copy, or one store; readers
+ * that come meanwhile spin.
  *
  * Threading: any thread. A caller that has neither a reference nor a pin may
  * take one only under the lock that keeps the content alive: its shard's (a
@@ -30,13 +31,16 @@
 #define TMEM_PIN_ONE   (1u << 20)
 #define TMEM_PINS_MASK (~TMEM_REFS_MAX)
 
+/** Codecs that a content word can tell apart. */
+#define TMEM_WORD_CODECS 8u
+
 struct tmem_contents {
 	struct tmem_table table; /* part 0: words, part 1: metas */
 	struct tmem_slabs *slabs;
 	struct tmem_codecs *codecs;
 	struct tmem_dedup_table dedup;
-	_Atomic(uint64_t) raw;	       /* contents held uncompressed */
-	_Atomic(uint64_t) compactions; /* contents moved */
+	_Atomic(uint64_t) held[TMEM_WORD_CODECS]; /* contents, by codec */
+	_Atomic(uint64_t) compactions;		  /* contents moved */
 	_Atomic(uint64_t) decode_errors;
 };
 
@@ -132,6 +136,14 @@ struct tmem_content_spec {
 int tmem_content_new(struct tmem_contents *contents,
 		     const struct tmem_content_spec *spec, uint32_t *id);
 
+/** Contents held with a codec: 1 more, or by UINT64_MAX 1 less. */
+static inline void tmem_content_count(struct tmem_contents *contents,
+				      enum tmem_codec codec, uint64_t more)
+{
+	atomic_fetch_add_explicit(&contents->held[codec], more,
+				  memory_order_relaxed);
+}
+
 /** Pin for reading; the caller's lock keeps a handle naming the content. */
 void tmem_content_pin(struct tmem_contents *contents, uint32_t id);
 /** The same where no handle may be left (in the dedup table), so that waiting
@@ -148,6 +160,19 @@ void tmem_content_drop(struct tmem_contents *contents, uint32_t id);
 /** Read a pinned content. Returns 0; -EBADMSG when its bytes do not decode
  * (counted). */
 int tmem_content_read(struct tmem_contents *contents, uint32_t id, void *page);
+
+/**
+ * Hold a page that the caller has pinned, once and nobody else, in another way:
+ * as size bytes of codec, which the caller made of it. They get a slot that is
+ * smaller than the old one. A page that turns out to be held best as it came
+ * (RAW, of TMEM_PAGE_SIZE) stays in its slot, and bytes may be NULL. Under a
+ * shard's lock or none; what handles are charged is tmem_charge_recoded()'s.
+ * Returns 0; -EAGAIN when others read it; -ENOMEM or -ENOSPC without such a
+ * slot. Whatever it returns, the pin stays the caller's.
+ */
+int tmem_content_recode(struct tmem_contents *contents, uint32_t id,
+			enum tmem_codec codec, const void *bytes,
+			uint32_t size);
 
 /** tmem_slab_move_fn; ctx is the struct tmem_contents. */
 int tmem_content_move(void *ctx, uint32_t id, uint64_t place);

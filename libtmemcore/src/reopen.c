@@ -288,9 +288,7 @@ static int load_content(struct tmem_store *store, uint32_t id)
 			return r;
 	}
 	tmem_table_mark(&contents->table, id);
-	if (w.codec == TMEM_CODEC_RAW)
-		atomic_fetch_add_explicit(&contents->raw, 1,
-					  memory_order_relaxed);
+	tmem_content_count(contents, w.codec, 1);
 	if (w.domain != TMEM_DOMAIN_NONE)
 		tmem_dedup_add(contents, id);
 	return 0;

@@ -49,6 +49,12 @@ void *tmem_slab_at(const struct tmem_slabs *slabs, uint64_t place)
 	return slabs->base + place * TMEM_SLAB_UNIT;
 }
 
+uint32_t tmem_slab_bytes_at(const struct tmem_slabs *slabs, uint64_t place)
+{
+	return slab_slot_bytes(slab_map_class(
+		slab_map_of(slab_at(slabs, slab_id(place)))));
+}
+
 enum tmem_kind tmem_slab_kind(const struct tmem_slabs *slabs, uint64_t place)
 {
 	return slab_map_kind(slab_map_of(slab_at(slabs, slab_id(place))));

@@ -47,6 +47,8 @@ int tmem_slab_alloc(struct tmem_slabs *slabs, enum tmem_kind kind,
 void tmem_slab_free(struct tmem_slabs *slabs, uint64_t place);
 
 void *tmem_slab_at(const struct tmem_slabs *slabs, uint64_t place);
+/** Bytes of the slot at place, which is in use. */
+uint32_t tmem_slab_bytes_at(const struct tmem_slabs *slabs, uint64_t place);
 enum tmem_kind tmem_slab_kind(const struct tmem_slabs *slabs, uint64_t place);
 /** Owner of the slot at place; 0 when free or no slot starts there (check). */
 uint32_t tmem_slab_owner(struct tmem_slabs *slabs, uint64_t place);

@@ -60,6 +60,7 @@ struct tmem_pool_shard {
 	uint64_t evictions;
 	int64_t charge; /* part of the pool's */
 	int64_t recount;
+	uint64_t recount_bytes;
 };
 
 struct tmem_pool_state {
@@ -137,9 +138,11 @@ struct tmem_store {
 
 	/* Eviction and compaction: evict-room.c. */
 	struct tmem_lock compact;
-	_Atomic(uint64_t) rooms; /* times room was made */
-	_Atomic(uint64_t) drift; /* times a shared content gained or lost a
-				  * handle since the last recount */
+	_Atomic(uint64_t) rooms;   /* times room was made */
+	_Atomic(uint64_t) drift;   /* times a shared content gained or lost a
+				    * handle, or a handle's content was recoded
+				    * behind it, since the last recount */
+	_Atomic(bool) bytes_drift; /* so have sums of stored_bytes */
 	_Atomic(uint64_t) refused[TMEM_REFUSALS];
 };
 

@@ -327,7 +327,14 @@ void tmem_store_stats(struct tmem_store *store, uint64_t *values)
 	values[TMEM_HOST_STAT_freeable] = slabs.bytes[TMEM_EPHEMERAL];
 	values[TMEM_HOST_STAT_contents] = atomic_load_explicit(
 		&store->contents.table.used, memory_order_relaxed);
-	values[TMEM_HOST_STAT_raw_contents] = get(&store->contents.raw);
+	values[TMEM_HOST_STAT_raw_contents] =
+		get(&store->contents.held[TMEM_CODEC_RAW]);
+	values[TMEM_HOST_STAT_lz4_contents] =
+		get(&store->contents.held[TMEM_CODEC_LZ4]);
+	values[TMEM_HOST_STAT_lzo_contents] =
+		get(&store->contents.held[TMEM_CODEC_LZO]);
+	values[TMEM_HOST_STAT_zstd_contents] =
+		get(&store->contents.held[TMEM_CODEC_ZSTD]);
 	values[TMEM_HOST_STAT_dedup_mismatches] =
 		get(&store->contents.dedup.mismatches);
 	values[TMEM_HOST_STAT_compactions] = get(&store->contents.compactions);

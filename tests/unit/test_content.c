@@ -255,6 +255,149 @@ START_TEST(readers_see_whole_pages_while_they_move)
 }
 END_TEST
 
+/* Recode a content of value to zstd. */
+static int recode(uint32_t id, uint8_t value)
+{
+	uint8_t page[TMEM_PAGE_SIZE], out[TMEM_PAGE_SIZE];
+	size_t size;
+
+	memset(page, value, sizeof(page));
+	size = tmem_codec_compress(codecs, TMEM_CODEC_ZSTD, page, out);
+	ck_assert_uint_gt(size, 0);
+	return tmem_content_recode(&contents, id, TMEM_CODEC_ZSTD, out,
+				   (uint32_t)size);
+}
+
+START_TEST(a_recoded_content_reads_the_same)
+{
+	uint32_t id = new_content(TMEM_PAGE_SIZE, 3);
+	uint64_t place = place_of(id);
+
+	tmem_content_pin(&contents, id);
+	ck_assert_int_eq(recode(id, 3), 0);
+	assert_page(id, 3);
+	ck_assert_int_eq(tmem_content_load(&contents, id).codec,
+			 TMEM_CODEC_ZSTD);
+	ck_assert_uint_eq(contents.held[TMEM_CODEC_RAW], 0);
+	ck_assert_uint_eq(contents.held[TMEM_CODEC_ZSTD], 1);
+	ck_assert_uint_eq(tmem_slab_owner(slabs, place), 0);
+	ck_assert_uint_eq(tmem_content_meta(&contents, id)->refs,
+			  TMEM_PIN_ONE + 1);
+	tmem_content_unpin(&contents, id);
+	tmem_content_drop(&contents, id);
+	ck_assert_uint_eq(contents.held[TMEM_CODEC_ZSTD], 0);
+}
+END_TEST
+
+START_TEST(a_content_that_others_read_is_not_recoded)
+{
+	uint32_t id = new_content(TMEM_PAGE_SIZE, 3);
+	uint64_t place = place_of(id);
+	struct tmem_slab_stats stats;
+
+	tmem_content_pin(&contents, id);
+	tmem_content_pin(&contents, id);
+	ck_assert_int_eq(recode(id, 3), -EAGAIN);
+	ck_assert_uint_eq(place_of(id), place);
+	assert_page(id, 3);
+	tmem_slab_stats(slabs, &stats);
+	ck_assert_uint_eq(stats.used_slots, 1);
+	tmem_content_unpin(&contents, id);
+	ck_assert_int_eq(recode(id, 3), 0);
+	tmem_content_unpin(&contents, id);
+	tmem_content_drop(&contents, id);
+}
+END_TEST
+
+START_TEST(without_a_smaller_slot_a_content_keeps_its_codec)
+{
+	uint32_t id = new_content(TMEM_PAGE_SIZE, 3);
+	uint64_t place = place_of(id);
+	uint8_t bytes[TMEM_CODEC_MOST] = {0};
+	struct tmem_slab_stats stats;
+
+	tmem_content_pin(&contents, id);
+	tmem_fault_arm(TMEM_FAULT_SLAB, 1, true);
+	ck_assert_int_eq(recode(id, 3), -ENOMEM);
+	tmem_fault_arm(TMEM_FAULT_SLAB, 0, false);
+	/* Free slots of raw pages there are, and no room for other slabs. */
+	budget.limit = budget.used;
+	ck_assert_int_eq(tmem_content_recode(&contents, id, TMEM_CODEC_ZSTD,
+					     bytes, 3700),
+			 -ENOMEM);
+	budget.limit = 64 << 20;
+	ck_assert_uint_eq(place_of(id), place);
+	assert_page(id, 3);
+	tmem_slab_stats(slabs, &stats);
+	ck_assert_uint_eq(stats.used_slots, 1);
+	tmem_content_unpin(&contents, id);
+	tmem_content_drop(&contents, id);
+}
+END_TEST
+
+START_TEST(a_page_that_stays_raw_stays_in_its_slot)
+{
+	uint32_t id = new_content(TMEM_PAGE_SIZE, 3);
+	uint64_t place = place_of(id);
+
+	tmem_content_pin(&contents, id);
+	ck_assert_int_eq(tmem_content_recode(&contents, id, TMEM_CODEC_RAW,
+					     NULL, TMEM_PAGE_SIZE),
+			 0);
+	ck_assert_uint_eq(place_of(id), place);
+	assert_page(id, 3);
+	tmem_content_unpin(&contents, id);
+	tmem_content_drop(&contents, id);
+}
+END_TEST
+
+START_TEST(a_content_given_up_while_it_was_recoded_goes_with_the_pin)
+{
+	uint32_t id = new_content(TMEM_PAGE_SIZE, 3);
+
+	tmem_content_pin(&contents, id);
+	tmem_content_drop(&contents, id);
+	ck_assert_int_eq(recode(id, 3), 0);
+	ck_assert(tmem_table_used(&contents.table, id));
+	tmem_content_unpin(&contents, id);
+	ck_assert(!tmem_table_used(&contents.table, id));
+}
+END_TEST
+
+START_TEST(readers_see_whole_pages_while_they_are_recoded)
+{
+	uint32_t id[64];
+	pthread_t thread[3];
+
+	for (unsigned i = 0; i < 64; i++) {
+		unsigned tries = 0;
+		int r;
+
+		id[i] = new_content(TMEM_PAGE_SIZE, 9);
+		atomic_store(&stop, false);
+		for (unsigned t = 0; t < 3; t++)
+			ck_assert_int_eq(pthread_create(&thread[t], NULL,
+							read_over_and_over,
+							&id[i]),
+					 0);
+		do {
+			tmem_content_pin(&contents, id[i]);
+			r = recode(id[i], 9);
+			tmem_content_unpin(&contents, id[i]);
+			ck_assert(r == 0 || r == -EAGAIN);
+			sched_yield();
+		} while (r == -EAGAIN && tries++ < 100000);
+		ck_assert_int_eq(r, 0);
+		/* Into the slot that was left. */
+		tmem_content_drop(&contents, new_content(TMEM_PAGE_SIZE, 1));
+		atomic_store(&stop, true);
+		for (unsigned t = 0; t < 3; t++)
+			pthread_join(thread[t], NULL);
+		tmem_content_drop(&contents, id[i]);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -267,6 +410,12 @@ int main(void)
 		bytes_that_do_not_decode_are_no_page,
 		a_word_keeps_its_fields_apart,
 		readers_see_whole_pages_while_they_move,
+		a_recoded_content_reads_the_same,
+		a_content_that_others_read_is_not_recoded,
+		without_a_smaller_slot_a_content_keeps_its_codec,
+		a_page_that_stays_raw_stays_in_its_slot,
+		a_content_given_up_while_it_was_recoded_goes_with_the_pin,
+		readers_see_whole_pages_while_they_are_recoded,
 	};
 
 	return scene_run_between("content", setup, teardown, tests,

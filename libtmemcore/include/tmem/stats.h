@@ -31,6 +31,9 @@ X(persistent_pages, gauge, pages, "of these, persistent")                      \
 X(contents, gauge, pages, "distinct contents held")                            \
 X(fill_pages, gauge, pages, "pages whose words are all equal")                 \
 X(raw_contents, gauge, pages, "contents held uncompressed")                    \
+X(lz4_contents, gauge, pages, "contents held with lz4")                        \
+X(lzo_contents, gauge, pages, "contents held with lzo")                        \
+X(zstd_contents, gauge, pages, "contents held with zstd")                      \
 X(puts, counter, events, "pages put")                                          \
 X(puts_stored, counter, events, "puts that stored the page")                   \
 X(puts_refused, counter, events, "puts refused")                               \
