@@ -282,6 +282,8 @@ static void set_up(const struct options *options, struct tmem_store **store,
 	tmem_store_config_init(&config);
 	config.budget = (64ull << 20) + options->pages * TMEM_PAGE_SIZE * 4;
 	config.capacity = config.budget;
+	config.nursery = 0;
+	config.threads = 0;
 	must(tmem_store_open(&config, store), "tmem_store_open");
 	must(tmem_client_new_local(*store, &client_config, client),
 	     "tmem_client_new_local");

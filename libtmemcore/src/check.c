@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include "charge.h"
 #include "state.h"
+#include "worker.h"
 
 /* A content, as others see it. */
 struct seen {
@@ -419,12 +420,15 @@ int tmem_store_check(struct tmem_store *store, FILE *err)
 	struct checker c = {
 		.store = store,
 		.err = err,
-		.ids = highest_content(store),
 	};
 
+	tmem_workers_pause(store);
+	c.ids = highest_content(store);
 	c.seen = calloc((size_t)c.ids + 1, sizeof(*c.seen));
-	if (!c.seen)
+	if (!c.seen) {
+		tmem_workers_resume(store);
 		return -ENOMEM;
+	}
 	for (unsigned s = 0; s < TMEM_SHARDS; s++)
 		check_shard(&c, s);
 	check_pools(&c);
@@ -432,6 +436,7 @@ int tmem_store_check(struct tmem_store *store, FILE *err)
 	check_contents(&c);
 	check_budget(&c);
 	c.violations += tmem_slab_check(store->slabs, err);
+	tmem_workers_resume(store);
 	free(c.seen);
 	return c.violations ? -EUCLEAN : 0;
 }

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include "codec.h"
-#include "state.h"
+#include "worker.h"
 
 static void dump_clients(const struct tmem_store *store, FILE *out)
 {
@@ -105,6 +105,9 @@ static void dump_pools(const struct tmem_store *store, FILE *out, bool pages)
 
 int tmem_store_dump(struct tmem_store *store, FILE *out, bool pages)
 {
+	int r;
+
+	tmem_workers_pause(store);
 	fprintf(out,
 		"store generation %016" PRIx64 " capacity %" PRIu64
 		" budget %" PRIu64 " used %" PRIu64 " private %" PRIu64 "\n",
@@ -115,5 +118,7 @@ int tmem_store_dump(struct tmem_store *store, FILE *out, bool pages)
 	tmem_slab_dump(store->slabs, out);
 	dump_clients(store, out);
 	dump_pools(store, out, pages);
-	return fflush(out) != 0 || ferror(out) ? -EIO : 0;
+	r = fflush(out) != 0 || ferror(out) ? -EIO : 0;
+	tmem_workers_resume(store);
+	return r;
 }

@@ -119,7 +119,9 @@ struct tmem_store {
 	struct tmem_contents contents;
 	struct tmem_index index;
 	enum tmem_codec codec; /* of pools that name none */
+	bool no_cold;
 	_Atomic(bool) frozen;
+	struct tmem_workers *workers; /* NULL: no background threads */
 
 	struct tmem_lock admin;
 	struct tmem_roster clients;

@@ -12,6 +12,7 @@
 #include "pool.h"
 #include "reopen.h"
 #include "session.h"
+#include "worker.h"
 
 /* Part of the budget that workspaces of codecs may take: at 300 KB each, those
  * of a large machine would fill a small store. */
@@ -19,13 +20,27 @@
 
 #define BUDGET_DEFAULT (UINT64_C(256) << 20)
 
+/* More would rather wait for each other than work. */
+#define THREADS_AUTO_MOST 4
+
 void tmem_store_config_init(struct tmem_store_config *config)
 {
 	*config = (struct tmem_store_config){
 		.budget = BUDGET_DEFAULT,
 		.arena_fd = -1,
 		.codec = TMEM_CODEC_LZ4,
+		.nursery = TMEM_NURSERY_AUTO,
+		.threads = TMEM_THREADS_AUTO,
 	};
+}
+
+static unsigned default_threads(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (cpus < 1)
+		return 1;
+	return cpus < THREADS_AUTO_MOST ? (unsigned)cpus : THREADS_AUTO_MOST;
 }
 
 static uint64_t default_capacity(uint64_t budget)
@@ -44,12 +59,14 @@ static int check_config(struct tmem_store_config *config)
 		config->capacity = default_capacity(config->budget);
 	if (config->codec == TMEM_CODEC_NONE)
 		config->codec = TMEM_CODEC_LZ4;
+	if (config->threads == TMEM_THREADS_AUTO)
+		config->threads = default_threads();
 	if (config->budget < TMEM_BUDGET_MIN ||
 	    config->budget > config->capacity ||
 	    config->capacity > TMEM_ARENA_MAX ||
 	    (unsigned)config->codec < TMEM_CODEC_RAW ||
 	    (unsigned)config->codec >= TMEM_CODEC_COUNT ||
-	    config->hash_bits > 64)
+	    config->threads > TMEM_WORKERS_MAX || config->hash_bits > 64)
 		return -EINVAL;
 	return 0;
 }
@@ -175,6 +192,7 @@ int tmem_store_open(const struct tmem_store_config *wanted,
 		goto err;
 	}
 	store->codec = config.codec;
+	store->no_cold = config.no_cold;
 	/* No limit until it is open: an arena may hold more than the budget,
 	 * and be reopened all the same. */
 	tmem_budget_init(&store->budget, UINT64_MAX);
@@ -185,6 +203,11 @@ int tmem_store_open(const struct tmem_store_config *wanted,
 		goto err;
 	atomic_store_explicit(&store->budget.limit, config.budget,
 			      memory_order_relaxed);
+	r = tmem_workers_start(store, config.threads);
+	if (r < 0) {
+		tmem_store_close(store);
+		return r;
+	}
 	if (config.arena_fd >= 0)
 		close(config.arena_fd);
 	*out = store;
@@ -201,6 +224,7 @@ struct tmem_store *tmem_store_close(struct tmem_store *store)
 {
 	if (!store)
 		return NULL;
+	tmem_workers_stop(store);
 	free_states(store);
 	tmem_index_deinit(&store->index);
 	tmem_contents_deinit(&store->contents);
@@ -260,6 +284,12 @@ void tmem_store_set_frozen(struct tmem_store *store, bool frozen)
 uint64_t tmem_store_compact(struct tmem_store *store)
 {
 	return tmem_evict_compact(store);
+}
+
+int tmem_store_settle(struct tmem_store *store)
+{
+	(void)store;
+	return 0;
 }
 
 int tmem_store_flush_pool(struct tmem_store *store, uint32_t pool_id)

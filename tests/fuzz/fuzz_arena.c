@@ -54,6 +54,8 @@ static struct tmem_store *open_store(int fd)
 	struct tmem_store *store = NULL;
 
 	tmem_store_config_init(&config);
+	config.nursery = 0;
+	config.threads = 0;
 	config.budget = 12 << 20;
 	config.capacity = 16 << 20;
 	config.hash_bits = 6;

@@ -65,6 +65,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argv;
 	test_pages_init();
 	tmem_store_config_init(&config);
+	config.nursery = 0;
+	config.threads = 0;
 	config.budget = 8u << 20;
 	config.capacity = 16u << 20;
 	must(tmem_store_open(&config, &store) == 0, "store");

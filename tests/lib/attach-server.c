@@ -132,6 +132,8 @@ static int run(const struct test_attach_server *server, int listener)
 	int r;
 
 	tmem_store_config_init(&config);
+	config.nursery = 0;
+	config.threads = 0;
 	config.budget = server->budget;
 	config.capacity = server->budget;
 	config.arena_fd = fcntl(server->arena, F_DUPFD_CLOEXEC, 0);

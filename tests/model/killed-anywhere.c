@@ -73,6 +73,8 @@ static void open_store(struct scenario *s, int fd)
 		.dedup = TMEM_DEDUP_ON};
 
 	tmem_store_config_init(&config);
+	config.nursery = 0;
+	config.threads = 0;
 	config.budget = TMEM_BUDGET_MIN;
 	config.capacity = 8 << 20;
 	config.arena_fd = fd;

@@ -19,6 +19,8 @@ struct tmem_store *scene_store_hashed(uint64_t budget, int fd,
 
 	test_pages_init();
 	tmem_store_config_init(&config);
+	config.nursery = 0;
+	config.threads = 0;
 	config.budget = budget;
 	config.capacity = 256 * MIB;
 	config.hash_bits = hash_bits;

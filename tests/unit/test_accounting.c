@@ -77,6 +77,8 @@ static void setup(void)
 	fd = dup(own);
 	before = private_memory();
 	tmem_store_config_init(&config);
+	config.nursery = 0;
+	config.threads = 0;
 	config.budget = config.capacity = 256 * MIB;
 	config.arena_fd = own;
 	ck_assert_int_eq(tmem_store_open(&config, &store), 0);

@@ -27,6 +27,8 @@ static int try_open(int fd, struct tmem_store **store)
 	int r;
 
 	tmem_store_config_init(&config);
+	config.nursery = 0;
+	config.threads = 0;
 	config.budget = 32 * MIB;
 	config.capacity = 256 * MIB;
 	config.arena_fd = test_arena_again(fd);

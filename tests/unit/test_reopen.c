@@ -196,6 +196,8 @@ START_TEST(an_arena_in_use_is_busy_and_the_descriptor_stays_the_callers)
 	struct stat st;
 
 	tmem_store_config_init(&config);
+	config.nursery = 0;
+	config.threads = 0;
 	config.arena_fd = test_arena_again(fd);
 	ck_assert_int_eq(tmem_store_open(&config, &second), -EBUSY);
 	ck_assert_int_eq(fstat(config.arena_fd, &st), 0);
@@ -221,6 +223,8 @@ START_TEST(a_budget_below_what_is_held_refuses_puts_and_loses_nothing)
 		scene_put_at(swap, 1000 + i, i, 40000 + i);
 	close_store();
 	tmem_store_config_init(&config);
+	config.nursery = 0;
+	config.threads = 0;
 	config.budget = TMEM_BUDGET_MIN;
 	config.arena_fd = test_arena_again(fd);
 	ck_assert_int_eq(tmem_store_open(&config, &store), 0);
@@ -278,6 +282,8 @@ static int open_damaged(void *at, uint64_t flip, size_t bytes)
 	value ^= flip;
 	ck_assert_int_eq(pwrite(copy, &value, bytes, (off_t)offset), bytes);
 	tmem_store_config_init(&config);
+	config.nursery = 0;
+	config.threads = 0;
 	config.arena_fd = copy;
 	r = tmem_store_open(&config, &damaged);
 	if (r == 0)

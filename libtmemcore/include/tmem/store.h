@@ -10,6 +10,7 @@
 #ifndef TMEM_STORE_H
 #define TMEM_STORE_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/types.h>
@@ -35,6 +36,15 @@ struct tmem_store_config {
 	uint64_t capacity;
 	/** Codec of pools that name none; TMEM_CODEC_NONE means LZ4. */
 	enum tmem_codec codec;
+	/** Most bytes of young pages: as they came, not yet deduplicated and
+	 * compressed. TMEM_NURSERY_AUTO: an eighth of the budget, whatever it
+	 * is set to; 0: none, every put does all of the work itself. */
+	uint64_t nursery;
+	/** Background threads, which settle young pages and tidy up; at most
+	 * 64. TMEM_THREADS_AUTO: one a processor, at most 4; 0: none. */
+	unsigned threads;
+	/** Never compress further (with zstd) what is seldom read. */
+	bool no_cold;
 	/** Tests only: bits of a content's hash that count, 1 to 64 (few
 	 * make everything collide); 0 means all. */
 	unsigned hash_bits;
@@ -43,7 +53,12 @@ struct tmem_store_config {
 /** Smallest budget: below it the store's own tables crowd out pages. */
 #define TMEM_BUDGET_MIN (4u << 20)
 
-/** Fill in defaults: budget 256 MiB, memfd, LZ4. */
+/** Values of struct tmem_store_config that let the store choose. */
+#define TMEM_NURSERY_AUTO UINT64_MAX
+#define TMEM_THREADS_AUTO UINT_MAX
+
+/** Fill in defaults: budget 256 MiB, memfd, LZ4, nursery and threads as the
+ * store chooses. */
 void tmem_store_config_init(struct tmem_store_config *config);
 
 /**
@@ -52,7 +67,9 @@ void tmem_store_config_init(struct tmem_store_config *config);
  * dropped then; every persistent page that was acknowledged is there.
  * Returns 0; -EINVAL for bad values; -EBUSY when another process has the
  * arena open; -EBADMSG when the file is not an arena of this version (it is
- * left as it was), or its records are damaged; -ENOSPC, -ENOMEM.
+ * left as it was), or its records are damaged; -EAGAIN when no thread can be
+ * started; -ENOSPC, -ENOMEM. The threads, with all signals blocked, are of this
+ * process: a program that forks opens the store in the child.
  */
 int tmem_store_open(const struct tmem_store_config *config,
 		    struct tmem_store **out);
@@ -94,6 +111,11 @@ void tmem_store_set_frozen(struct tmem_store *store, bool frozen);
  * bytes given back.
  */
 uint64_t tmem_store_compact(struct tmem_store *store);
+
+/** Deduplicate and compress, now and in the calling thread, all pages that are
+ * young when it is called. Returns 0; -ENOMEM when some stay young for lack of
+ * room. */
+int tmem_store_settle(struct tmem_store *store);
 
 /* Clients as the administrator sees them ---------------------------------- */
 

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Background threads (worker.h). A thread goes through the jobs, in the order
+ * of the table, until none has more to do, and sleeps on the bell:
+ *
+ *   look at the bell -> jobs -> (more?) -> jobs ... -> sleep unless it was rung
+ *
+ * A wake-up rings the bell and then looks whether anyone sleeps; a thread
+ * counts itself asleep and then looks at the bell: one of them sees the other,
+ * as all four accesses are in one order (seq_cst). A wake-up gets one thread
+ * up, and a thread that finds more than a little to do gets up another.
+ *
+ * The threads are there for when processors are idle: lowest priority, in
+ * batches. Whoever puts faster than they settle does the work himself.
+ */
+#include "worker.h"
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include "ring.h"
+
+/* Codecs have their memory elsewhere, a few pages lie on the stack. */
+#define STACK_BYTES ((size_t)256 << 10)
+/* Of these, touched. */
+#define STACK_CHARGE ((size_t)32 << 10)
+
+struct tmem_workers {
+	struct tmem_store *store;
+	_Atomic(uint32_t) bell;	  /* times it was rung */
+	_Atomic(uint32_t) asleep; /* threads */
+	_Atomic(bool) stop;
+	/* Held for reading by who is at a job. */
+	pthread_rwlock_t quiet;
+	unsigned count;
+	pthread_t thread[TMEM_WORKERS_MAX];
+};
+
+/* In the order in which they are looked at; NULL ends them. */
+static tmem_worker_fn *const jobs[] = {
+	NULL,
+};
+
+/* Go through the jobs. Returns as a job does. */
+static int run_jobs(struct tmem_workers *workers)
+{
+	int wait = TMEM_WORKER_NEVER;
+
+	for (tmem_worker_fn *const *job = jobs; *job; job++) {
+		int ms;
+
+		pthread_rwlock_rdlock(&workers->quiet);
+		ms = (*job)(workers->store);
+		pthread_rwlock_unlock(&workers->quiet);
+		if (ms < wait)
+			wait = ms;
+	}
+	return wait;
+}
+
+static void wake_one(struct tmem_workers *workers)
+{
+	if (atomic_load(&workers->asleep))
+		tmem_ring_wake(&workers->bell, 1);
+}
+
+static void be_humble(void)
+{
+	const struct sched_param param = {0};
+
+	/* Refused, the thread is as any other. */
+	(void)sched_setscheduler(0, SCHED_BATCH, &param);
+	(void)setpriority(PRIO_PROCESS, 0, 19);
+}
+
+static void *work(void *arg)
+{
+	struct tmem_workers *workers = arg;
+
+	pthread_setname_np(pthread_self(), "tmem-store");
+	be_humble();
+	while (!atomic_load(&workers->stop)) {
+		uint32_t seen = atomic_load(&workers->bell);
+		int wait = run_jobs(workers);
+
+		if (wait == 0) {
+			wake_one(workers);
+			continue;
+		}
+		atomic_fetch_add(&workers->asleep, 1);
+		if (atomic_load(&workers->bell) == seen)
+			tmem_ring_sleep(&workers->bell, seen,
+					wait == TMEM_WORKER_NEVER ? -1 : wait);
+		atomic_fetch_sub(&workers->asleep, 1);
+	}
+	return NULL;
+}
+
+void tmem_worker_wake(struct tmem_store *store)
+{
+	if (!store->workers)
+		return;
+	atomic_fetch_add(&store->workers->bell, 1);
+	wake_one(store->workers);
+}
+
+/* Signals are for the program's own threads. */
+static int start_thread(struct tmem_workers *workers, pthread_t *thread)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	int r = pthread_attr_init(&attr);
+
+	if (r)
+		return -r;
+	sigfillset(&all);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(thread, &attr, work, workers);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	return -r;
+}
+
+static int init_quiet(pthread_rwlock_t *quiet)
+{
+	pthread_rwlockattr_t attr;
+	int r = pthread_rwlockattr_init(&attr);
+
+	if (r)
+		return -r;
+	/* Else threads that are always at a job would keep others out. */
+	pthread_rwlockattr_setkind_np(
+		&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	r = pthread_rwlock_init(quiet, &attr);
+	pthread_rwlockattr_destroy(&attr);
+	return -r;
+}
+
+int tmem_workers_start(struct tmem_store *store, unsigned threads)
+{
+	struct tmem_workers *workers;
+	int r;
+
+	if (!threads)
+		return 0;
+	workers = tmem_budget_alloc_always(&store->budget, sizeof(*workers));
+	if (!workers)
+		return -ENOMEM;
+	workers->store = store;
+	r = init_quiet(&workers->quiet);
+	if (r < 0) {
+		tmem_budget_free(&store->budget, workers, sizeof(*workers));
+		return r;
+	}
+	store->workers = workers;
+	while (workers->count < threads && r == 0) {
+		r = start_thread(workers, &workers->thread[workers->count]);
+		if (r == 0) {
+			workers->count++;
+			tmem_budget_charge_private(&store->budget,
+						   STACK_CHARGE);
+		}
+	}
+	if (r < 0)
+		tmem_workers_stop(store);
+	return r;
+}
+
+void tmem_workers_stop(struct tmem_store *store)
+{
+	struct tmem_workers *workers = store->workers;
+
+	if (!workers)
+		return;
+	atomic_store(&workers->stop, true);
+	atomic_fetch_add(&workers->bell, 1);
+	tmem_ring_wake(&workers->bell, INT_MAX);
+	for (unsigned i = 0; i < workers->count; i++)
+		pthread_join(workers->thread[i], NULL);
+	tmem_budget_uncharge_private(&store->budget,
+				     workers->count * STACK_CHARGE);
+	pthread_rwlock_destroy(&workers->quiet);
+	tmem_budget_free(&store->budget, workers, sizeof(*workers));
+	store->workers = NULL;
+}
+
+void tmem_workers_pause(struct tmem_store *store)
+{
+	if (store->workers)
+		pthread_rwlock_wrlock(&store->workers->quiet);
+}
+
+void tmem_workers_resume(struct tmem_store *store)
+{
+	if (store->workers)
+		pthread_rwlock_unlock(&store->workers->quiet);
+}
