@@ -59,7 +59,7 @@ static int raw_decompress(struct workspace *ws, const void *in, size_t size,
 {
 	if (size != TMEM_PAGE_SIZE)
 		return -EBADMSG;
-	memcpy(page, in, TMEM_PAGE_SIZE);
+	tmem_page_copy(page, in);
 	return 0;
 }
 

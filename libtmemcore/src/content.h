@@ -88,6 +88,14 @@ tmem_content_meta(const struct tmem_contents *contents, uint32_t id)
 	return tmem_table_record(&contents->table, 1, id);
 }
 
+/** Begin to fetch a content's records, which lie apart. */
+static inline void tmem_content_prefetch(const struct tmem_contents *contents,
+					 uint32_t id)
+{
+	__builtin_prefetch(tmem_content_word(contents, id));
+	__builtin_prefetch(tmem_content_meta(contents, id), 1);
+}
+
 /** Acquire: the bytes and the meta record were complete when the word was
  * stored. */
 static inline struct tmem_content_word
@@ -95,6 +103,15 @@ tmem_content_load(const struct tmem_contents *contents, uint32_t id)
 {
 	return tmem_word_unpack(atomic_load_explicit(
 		tmem_content_word(contents, id), memory_order_acquire));
+}
+
+/** Begin to fetch the bytes of a pinned content: a page's own translation
+ * (TLB) takes longer than its first bytes. */
+static inline void
+tmem_content_prefetch_bytes(const struct tmem_contents *contents, uint32_t id)
+{
+	__builtin_prefetch(tmem_slab_at(contents->slabs,
+					tmem_content_load(contents, id).place));
 }
 
 /** Handles that name it (relaxed: a snapshot). */

@@ -155,6 +155,7 @@ static unsigned nominate(struct tmem_contents *contents, uint32_t hash,
 	     id = tmem_content_meta(contents, id)->chain) {
 		struct tmem_content_word w;
 
+		tmem_content_prefetch(contents, id);
 		if (tmem_content_meta(contents, id)->hash != hash ||
 		    tmem_content_refs(contents, id) == TMEM_REFS_MAX)
 			continue;

@@ -40,8 +40,14 @@ static unsigned pin_block(struct tmem_block *b,
 					      memory_order_relaxed);
 		if (!ids[i])
 			continue;
-		tmem_content_pin(&b->store->contents, ids[i]);
+		tmem_content_prefetch(&b->store->contents, ids[i]);
 		held |= TMEM_FLAG(i);
+	}
+	for (unsigned i = b->first; i < b->first + b->count; i++) {
+		if (!(held >> i & 1))
+			continue;
+		tmem_content_pin(&b->store->contents, ids[i]);
+		tmem_content_prefetch_bytes(&b->store->contents, ids[i]);
 	}
 	leaf->visited |= (uint8_t)held;
 	if (b->pool->flags & TMEM_POOL_EXCLUSIVE)
