@@ -89,25 +89,32 @@ int tmem_content_new(struct tmem_contents *contents,
 	return 0;
 }
 
-/* Nobody names, reads or finds it any more. */
-static void content_free(struct tmem_contents *contents, uint32_t id)
+struct tmem_content_word tmem_content_forget(struct tmem_contents *contents,
+					     uint32_t id)
 {
 	struct tmem_content_word w = tmem_content_load(contents, id);
 
 	atomic_store_explicit(tmem_content_word(contents, id), 0,
 			      memory_order_release);
 	tmem_content_count(contents, w.codec, UINT64_MAX);
+	return w;
+}
+
+/* Nobody names, reads or finds it any more. */
+static void content_free(struct tmem_contents *contents, uint32_t id)
+{
+	struct tmem_content_word w = tmem_content_forget(contents, id);
+
 	if (w.codec != TMEM_CODEC_FILL)
 		tmem_slab_free(contents->slabs, w.place);
 	tmem_table_free(&contents->table, id);
 }
 
-/* Take a reference or pins off. */
-static void put_down(struct tmem_contents *contents, uint32_t id, uint32_t what)
+bool tmem_content_put_down_shared(struct tmem_contents *contents, uint32_t id,
+				  uint32_t what)
 {
 	_Atomic(uint32_t) *refs = &tmem_content_meta(contents, id)->refs;
 	uint32_t old = atomic_load_explicit(refs, memory_order_acquire);
-	bool last;
 
 	/* Release: what this thread did with the content is done before
 	 * whoever frees it goes on. Acquire: who frees it sees all of it. */
@@ -115,12 +122,27 @@ static void put_down(struct tmem_contents *contents, uint32_t id, uint32_t what)
 		if (atomic_compare_exchange_weak_explicit(
 			    refs, &old, old - what, memory_order_release,
 			    memory_order_acquire))
-			return;
-	if (tmem_content_load(contents, id).domain != TMEM_DOMAIN_NONE)
-		last = tmem_dedup_put_down(contents, id, what);
-	else
-		last = atomic_fetch_sub_explicit(refs, what,
-						 memory_order_acq_rel) == what;
+			return true;
+	return false;
+}
+
+bool tmem_content_put_down_last(struct tmem_contents *contents, uint32_t id,
+				uint32_t what)
+{
+	return atomic_fetch_sub_explicit(&tmem_content_meta(contents, id)->refs,
+					 what, memory_order_acq_rel) == what;
+}
+
+/* Take a reference or pins off. */
+static void put_down(struct tmem_contents *contents, uint32_t id, uint32_t what)
+{
+	bool last;
+
+	if (tmem_content_put_down_shared(contents, id, what))
+		return;
+	last = tmem_content_named(contents, id)
+		       ? tmem_dedup_put_down(contents, id, what)
+		       : tmem_content_put_down_last(contents, id, what);
 	if (last)
 		content_free(contents, id);
 }

@@ -173,6 +173,11 @@ void tmem_content_unpin(struct tmem_contents *contents, uint32_t id);
 bool tmem_content_keep(struct tmem_contents *contents, uint32_t id);
 /** Give a reference back. */
 void tmem_content_drop(struct tmem_contents *contents, uint32_t id);
+/** Give back a reference to each of many contents (TMEM_SLAB_BATCH at most; ids
+ * is overwritten). Slabs that fall empty are added to ends, for the caller to
+ * end. */
+void tmem_content_drop_many(struct tmem_contents *contents, uint32_t *ids,
+			    unsigned count, struct tmem_slab_ends *ends);
 
 /** Read a pinned content. Returns 0; -EBADMSG when its bytes do not decode
  * (counted). */
@@ -193,5 +198,26 @@ int tmem_content_recode(struct tmem_contents *contents, uint32_t id,
 
 /** tmem_slab_move_fn; ctx is the struct tmem_contents. */
 int tmem_content_move(void *ctx, uint32_t id, uint64_t place);
+
+/* What drops are made of: content.c and content-drop.c. -------------------- */
+
+/** Whether the dedup table names a content. */
+static inline bool tmem_content_named(const struct tmem_contents *contents,
+				      uint32_t id)
+{
+	return tmem_content_load(contents, id).domain != TMEM_DOMAIN_NONE;
+}
+
+/** Take what (a reference or pins) off, unless it may be the last. Returns
+ * whether it was taken off. */
+bool tmem_content_put_down_shared(struct tmem_contents *contents, uint32_t id,
+				  uint32_t what);
+/** Take it off a content that the dedup table does not name. Returns whether it
+ * was the last: then the caller frees the content. */
+bool tmem_content_put_down_last(struct tmem_contents *contents, uint32_t id,
+				uint32_t what);
+/** End the word of a content that is to be freed. Returns what it was. */
+struct tmem_content_word tmem_content_forget(struct tmem_contents *contents,
+					     uint32_t id);
 
 #endif

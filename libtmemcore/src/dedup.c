@@ -281,26 +281,91 @@ static void unchain(struct tmem_contents *contents,
 		resize(contents, part, part->buckets / 2);
 }
 
-bool tmem_dedup_put_down(struct tmem_contents *contents, uint32_t id,
-			 uint32_t what)
+static bool put_down_locked(struct tmem_contents *contents,
+			    struct tmem_dedup_part *part, uint32_t id,
+			    uint32_t hash, uint32_t what)
 {
 	struct tmem_meta *meta = tmem_content_meta(contents, id);
 	bool fill = tmem_content_load(contents, id).codec == TMEM_CODEC_FILL;
+
+	tmem_lock_assert_held(&part->lock);
+	/* Acquire: others' use of the content is over before it is freed. */
+	if (atomic_fetch_sub_explicit(&meta->refs, what,
+				      memory_order_acq_rel) != what)
+		return false;
+	if (!fill)
+		unchain(contents, part, id);
+	else if (*fill_slot(part, hash) == id)
+		*fill_slot(part, hash) = 0;
+	return true;
+}
+
+bool tmem_dedup_put_down(struct tmem_contents *contents, uint32_t id,
+			 uint32_t what)
+{
 	uint32_t hash = hash_of(contents, id);
 	struct tmem_dedup_part *part = part_of(&contents->dedup, hash);
 	bool last;
 
 	tmem_lock_acquire(&part->lock);
-	/* Acquire: others' use of the content is over before it is freed. */
-	last = atomic_fetch_sub_explicit(&meta->refs, what,
-					 memory_order_acq_rel) == what;
-	if (last && fill) {
-		if (*fill_slot(part, hash) == id)
-			*fill_slot(part, hash) = 0;
-	} else if (last) {
-		unchain(contents, part, id);
-	}
+	last = put_down_locked(contents, part, id, hash, what);
 	tmem_lock_release(&part->lock);
+	return last;
+}
+
+/* Drop contents of one part; returns how many were freed, which are moved to
+ * the front. What they touch is fetched for all of them before it is needed. */
+static unsigned drop_part(struct tmem_contents *contents,
+			  struct tmem_dedup_part *part, uint32_t *ids,
+			  unsigned count)
+{
+	unsigned last = 0;
+
+	tmem_lock_acquire(&part->lock);
+	for (unsigned i = 0; i < count; i++)
+		__builtin_prefetch(bucket_of(
+			part, tmem_content_meta(contents, ids[i])->hash));
+	for (unsigned i = 0; i < count; i++) {
+		uint32_t id = *bucket_of(
+			part, tmem_content_meta(contents, ids[i])->hash);
+
+		if (id)
+			__builtin_prefetch(tmem_content_meta(contents, id), 1);
+	}
+	for (unsigned i = 0; i < count; i++)
+		if (put_down_locked(contents, part, ids[i],
+				    hash_of(contents, ids[i]), 1))
+			ids[last++] = ids[i];
+	tmem_lock_release(&part->lock);
+	return last;
+}
+
+unsigned tmem_dedup_drop_many(struct tmem_contents *contents, uint32_t *ids,
+			      unsigned count)
+{
+	uint32_t sorted[TMEM_SLAB_BATCH];
+	uint16_t end[TMEM_DEDUP_PARTS + 1] = {0};
+	unsigned last = 0;
+
+	assert(count <= TMEM_SLAB_BATCH);
+	for (unsigned i = 0; i < count; i++)
+		end[hash_of(contents, ids[i]) % TMEM_DEDUP_PARTS]++;
+	for (unsigned p = 1; p <= TMEM_DEDUP_PARTS; p++)
+		end[p] = (uint16_t)(end[p] + end[p - 1]);
+	for (unsigned i = count; i-- > 0;)
+		sorted[--end[hash_of(contents, ids[i]) % TMEM_DEDUP_PARTS]] =
+			ids[i];
+	/* Now they are starts: each part ends where the next begins. */
+	for (unsigned p = 0; p < TMEM_DEDUP_PARTS; p++) {
+		unsigned n = end[p + 1] - end[p];
+
+		if (!n)
+			continue;
+		n = drop_part(contents, &contents->dedup.part[p],
+			      sorted + end[p], n);
+		memcpy(ids + last, sorted + end[p], n * sizeof(*ids));
+		last += n;
+	}
 	return last;
 }
 

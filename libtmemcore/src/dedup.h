@@ -72,6 +72,13 @@ void tmem_dedup_add(struct tmem_contents *contents, uint32_t id);
 bool tmem_dedup_put_down(struct tmem_contents *contents, uint32_t id,
 			 uint32_t what);
 
+/** Take a reference, which may be the last, off each of many contents of
+ * domains (TMEM_SLAB_BATCH at most), with one hold of a part's lock for all of
+ * its. Returns for how many it was the last: those, the first of ids then, have
+ * left the table and the caller frees them. */
+unsigned tmem_dedup_drop_many(struct tmem_contents *contents, uint32_t *ids,
+			      unsigned count);
+
 /** For check: call fn for every content in the table, or that a fill slot
  * names. Returns how many stand where their hash does not put them. Quiet. */
 unsigned tmem_dedup_each(struct tmem_contents *contents,

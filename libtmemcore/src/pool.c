@@ -22,10 +22,27 @@
 /* Uses of a slot after which its id would be used again. */
 #define USES_MAX ((1u << (32 - TMEM_POOL_SLOT_BITS)) - 1)
 
+/* Contents that are better dropped together. */
+#define DROPS_MANY 16u
+
 void tmem_drops_drop(struct tmem_store *store, struct tmem_drops *drops)
 {
-	for (uint32_t i = 0; i < drops->count; i++)
-		tmem_content_drop(&store->contents, drops->id[i]);
+	struct tmem_slab_ends ends;
+
+	ends.count = 0;
+	tmem_drops_drop_to(store, drops, &ends);
+	tmem_slab_end_all(store->slabs, &ends);
+}
+
+void tmem_drops_drop_to(struct tmem_store *store, struct tmem_drops *drops,
+			struct tmem_slab_ends *ends)
+{
+	if (drops->count >= DROPS_MANY)
+		tmem_content_drop_many(&store->contents, drops->id,
+				       drops->count, ends);
+	else
+		for (uint32_t i = 0; i < drops->count; i++)
+			tmem_content_drop(&store->contents, drops->id[i]);
 	drops->count = 0;
 }
 
@@ -59,8 +76,11 @@ unsigned tmem_pool_take(struct tmem_store *store, struct tmem_pool_state *pool,
 
 void tmem_pool_flush_all(struct tmem_store *store, struct tmem_pool_state *pool)
 {
-	struct tmem_drops drops = {0};
+	struct tmem_slab_ends ends;
+	struct tmem_drops drops;
 
+	drops.count = 0;
+	ends.count = 0;
 	for (unsigned s = 0; s < TMEM_SHARDS; s++) {
 		struct tmem_shard *shard = &store->index.shard[s];
 		struct tmem_queue *queue = &pool->shard[s].queue;
@@ -74,12 +94,13 @@ void tmem_pool_flush_all(struct tmem_store *store, struct tmem_pool_state *pool)
 			if (!tmem_drops_full(&drops))
 				continue;
 			tmem_lock_release(&shard->lock);
-			tmem_drops_drop(store, &drops);
+			tmem_drops_drop_to(store, &drops, &ends);
 			tmem_lock_acquire(&shard->lock);
 		}
 		tmem_lock_release(&shard->lock);
-		tmem_drops_drop(store, &drops);
+		tmem_drops_drop_to(store, &drops, &ends);
 	}
+	tmem_slab_end_all(store->slabs, &ends);
 }
 
 /* Users other than root leave some of the pools to each other, and to it.

@@ -12,14 +12,18 @@
 /** Contents taken out of leaves under a shard's lock, to be dropped after. */
 struct tmem_drops {
 	uint32_t count;
-	uint32_t id[512];
+	uint32_t id[TMEM_SLAB_BATCH];
 };
 /** Whether another whole leaf fits. */
 static inline bool tmem_drops_full(const struct tmem_drops *drops)
 {
-	return drops->count > 512 - TMEM_LEAF_PAGES;
+	return drops->count > TMEM_SLAB_BATCH - TMEM_LEAF_PAGES;
 }
 void tmem_drops_drop(struct tmem_store *store, struct tmem_drops *drops);
+/** The same, for who has more to drop before slabs that fell empty are given
+ * back with tmem_slab_end_all(). */
+void tmem_drops_drop_to(struct tmem_store *store, struct tmem_drops *drops,
+			struct tmem_slab_ends *ends);
 
 /** Open a pool for a client: tmem_pool_new(), on a local store. */
 int tmem_pool_open(struct tmem_store *store, struct tmem_client_state *client,

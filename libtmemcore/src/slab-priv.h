@@ -151,6 +151,13 @@ static inline struct slab *slab_at(const struct tmem_slabs *slabs, uint32_t id)
 	return &slab_group_at(slabs, id)->slab[id % SLAB_GROUP];
 }
 
+/* Of a slab in use, by its byte in the map. */
+static inline struct slab_class *slab_class_at(struct tmem_slabs *slabs,
+					       uint8_t map)
+{
+	return &slabs->class[slab_map_kind(map)][slab_map_class(map)];
+}
+
 static inline uint64_t slab_place(uint32_t id, uint32_t slot_bytes,
 				  uint32_t slot)
 {
@@ -187,6 +194,18 @@ void slab_list(struct tmem_slabs *slabs, struct slab_class *class, uint32_t id);
  */
 void slab_unlist(struct tmem_slabs *slabs, struct slab_class *class,
 		 uint32_t id);
+/* Its fullness has changed. */
+void slab_relink(struct tmem_slabs *slabs, struct slab_class *class,
+		 uint32_t id);
+/* Take a slab out of its list; its free slots go on counting. */
+void slab_unlink(struct tmem_slabs *slabs, struct slab_class *class,
+		 uint32_t id);
+/* The empty slab of a class is no longer kept. */
+void slab_unkeep(struct tmem_slabs *slabs, struct slab_class *class);
+void slab_set_map(struct tmem_slabs *slabs, uint32_t id, uint8_t map);
+/* Others may take these slabs. */
+void slab_put_ids(struct tmem_slabs *slabs, const uint32_t *ids,
+		  unsigned count);
 /* End a slab that is unlisted, empty and no longer counted in its class. No
  * lock of a class need be held. Returns bytes given back to the kernel. */
 uint64_t slab_end(struct tmem_slabs *slabs, uint32_t id);

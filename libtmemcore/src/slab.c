@@ -60,11 +60,6 @@ enum tmem_kind tmem_slab_kind(const struct tmem_slabs *slabs, uint64_t place)
 	return slab_map_kind(slab_map_of(slab_at(slabs, slab_id(place))));
 }
 
-static struct slab_class *class_at(struct tmem_slabs *slabs, uint8_t map)
-{
-	return &slabs->class[slab_map_kind(map)][slab_map_class(map)];
-}
-
 /* Lists ------------------------------------------------------------------- */
 
 static void link_slab(struct tmem_slabs *slabs, struct slab_class *c,
@@ -84,8 +79,7 @@ static void link_slab(struct tmem_slabs *slabs, struct slab_class *c,
 				 memory_order_relaxed);
 }
 
-static void unlink_slab(struct tmem_slabs *slabs, struct slab_class *c,
-			uint32_t id)
+void slab_unlink(struct tmem_slabs *slabs, struct slab_class *c, uint32_t id)
 {
 	struct slab *slab = slab_at(slabs, id);
 	unsigned bucket = slab->state;
@@ -111,15 +105,14 @@ static unsigned bucket_of(const struct slab_class *c, const struct slab *slab)
 
 /* A slab's fullness has changed. Mostly it stays in its list, and the records
  * of its neighbours out of the cache. */
-static void relink_slab(struct tmem_slabs *slabs, struct slab_class *c,
-			uint32_t id)
+void slab_relink(struct tmem_slabs *slabs, struct slab_class *c, uint32_t id)
 {
 	struct slab *slab = slab_at(slabs, id);
 	unsigned bucket = bucket_of(c, slab);
 
 	if (slab->state == bucket)
 		return;
-	unlink_slab(slabs, c, id);
+	slab_unlink(slabs, c, id);
 	link_slab(slabs, c, id, bucket);
 }
 
@@ -138,7 +131,7 @@ void slab_unlist(struct tmem_slabs *slabs, struct slab_class *c, uint32_t id)
 	struct slab *slab = slab_at(slabs, id);
 
 	tmem_lock_assert_held(&c->lock);
-	unlink_slab(slabs, c, id);
+	slab_unlink(slabs, c, id);
 	atomic_fetch_sub_explicit(&c->free, c->slots - slab->used,
 				  memory_order_relaxed);
 }
@@ -227,14 +220,17 @@ static int take_id(struct tmem_slabs *slabs, uint32_t *out)
 	return r;
 }
 
-static void put_id(struct tmem_slabs *slabs, uint32_t id)
+void slab_put_ids(struct tmem_slabs *slabs, const uint32_t *ids, unsigned count)
 {
-	struct slab_group *group = slab_group_at(slabs, id);
-
 	tmem_lock_acquire(&slabs->ids);
-	group->taken[id % SLAB_GROUP / 64] &= ~(1ull << id % 64);
-	if (id < slabs->lowest)
-		slabs->lowest = id;
+	for (unsigned i = 0; i < count; i++) {
+		struct slab_group *group = slab_group_at(slabs, ids[i]);
+
+		group->taken[ids[i] % SLAB_GROUP / 64] &=
+			~(1ull << ids[i] % 64);
+		if (ids[i] < slabs->lowest)
+			slabs->lowest = ids[i];
+	}
 	tmem_lock_release(&slabs->ids);
 }
 
@@ -297,7 +293,7 @@ static int back_slab(struct tmem_slabs *slabs, uint32_t id, unsigned class)
 	return 0;
 }
 
-static void set_map(struct tmem_slabs *slabs, uint32_t id, uint8_t map)
+void slab_set_map(struct tmem_slabs *slabs, uint32_t id, uint8_t map)
 {
 	/* Release: whoever reads the byte after us, in this process or the
 	 * next, finds what went before it. */
@@ -317,44 +313,19 @@ static int new_slab(struct tmem_slabs *slabs, enum tmem_kind kind,
 		return r;
 	r = back_slab(slabs, *id, class);
 	if (r < 0) {
-		put_id(slabs, *id);
+		slab_put_ids(slabs, id, 1);
 		return r;
 	}
-	set_map(slabs, *id, slab_map_byte(kind, class));
+	slab_set_map(slabs, *id, slab_map_byte(kind, class));
 	slabs->class[kind][class].slabs++;
 	atomic_fetch_add_explicit(&slabs->bytes[kind], TMEM_SLAB_SIZE,
 				  memory_order_relaxed);
 	return 0;
 }
 
-uint64_t slab_end(struct tmem_slabs *slabs, uint32_t id)
-{
-	struct slab *slab = slab_at(slabs, id);
-	uint8_t map = slab_map_of(slab);
-	bool gone;
-
-	atomic_fetch_sub_explicit(&slabs->bytes[slab_map_kind(map)],
-				  TMEM_SLAB_SIZE, memory_order_relaxed);
-	set_map(slabs, id, 0);
-	slab_free_owners(slabs, slab, slab_slots(slab_map_class(map)));
-	/* Refused, the bytes stay charged until the id is used again. */
-	gone = tmem_arena_give(slabs->arena, TMEM_PART_SLABS,
-			       (uint64_t)id * TMEM_SLAB_SIZE,
-			       TMEM_SLAB_SIZE) == 0;
-	slab->held = !gone;
-	if (gone)
-		atomic_fetch_add_explicit(&slabs->freed, 1,
-					  memory_order_relaxed);
-	else
-		atomic_fetch_add_explicit(&slabs->unpunched, TMEM_SLAB_SIZE,
-					  memory_order_relaxed);
-	put_id(slabs, id);
-	return gone ? TMEM_SLAB_SIZE : 0;
-}
-
 /* Slots ------------------------------------------------------------------- */
 
-static void unkeep(struct tmem_slabs *slabs, struct slab_class *class)
+void slab_unkeep(struct tmem_slabs *slabs, struct slab_class *class)
 {
 	class->kept = SLAB_NONE;
 	atomic_fetch_sub_explicit(&slabs->kept, 1, memory_order_relaxed);
@@ -375,7 +346,7 @@ static int pick_slab(struct tmem_slabs *slabs, enum tmem_kind kind,
 	}
 	if (c->kept != SLAB_NONE) {
 		*id = c->kept;
-		unkeep(slabs, c);
+		slab_unkeep(slabs, c);
 		return 0;
 	}
 	r = grow ? new_slab(slabs, kind, class, id) : -ENOMEM;
@@ -402,7 +373,7 @@ static int alloc_in(struct tmem_slabs *slabs, enum tmem_kind kind,
 		slab->used++;
 		c->used++;
 		atomic_fetch_sub_explicit(&c->free, 1, memory_order_relaxed);
-		relink_slab(slabs, c, id);
+		slab_relink(slabs, c, id);
 		*place = slab_place(id, c->slot_bytes, slot);
 	}
 	tmem_lock_release(&c->lock);
@@ -440,95 +411,4 @@ int tmem_slab_alloc(struct tmem_slabs *slabs, enum tmem_kind kind,
 	    alloc_stretched(slabs, kind, class, owner, place) == 0)
 		return 0;
 	return r;
-}
-
-/* Whether there is memory to spare for keeping empty slabs. */
-static bool has_room(const struct tmem_slabs *slabs)
-{
-	const struct tmem_budget *budget = slabs->arena->budget;
-	uint64_t limit =
-		atomic_load_explicit(&budget->limit, memory_order_relaxed);
-
-	return atomic_load_explicit(&budget->used, memory_order_relaxed) <
-	       limit - limit / 8;
-}
-
-/* A listed slab fell empty: it is kept, or taken out of its class. Then true,
- * and it must be ended. */
-static bool retire(struct tmem_slabs *slabs, struct slab_class *c, uint32_t id)
-{
-	if (c->kept == SLAB_NONE && has_room(slabs)) {
-		unlink_slab(slabs, c, id);
-		slab_at(slabs, id)->state = SLAB_KEPT;
-		c->kept = id;
-		atomic_fetch_add_explicit(&slabs->kept, 1,
-					  memory_order_relaxed);
-		return false;
-	}
-	slab_unlist(slabs, c, id);
-	c->slabs--;
-	return true;
-}
-
-static bool free_locked(struct tmem_slabs *slabs, struct slab_class *c,
-			uint32_t id, uint32_t slot)
-{
-	struct slab *slab = slab_at(slabs, id);
-
-	tmem_lock_assert_held(&c->lock);
-	assert(slab->owner[slot] < SLAB_FREE && "slot freed twice");
-	slab->owner[slot] = SLAB_FREE | slab->first_free;
-	slab->first_free = (uint16_t)slot;
-	slab->used--;
-	c->used--;
-	/* Whoever drains the slab ends it, or lists what is left. */
-	if (slab->state == SLAB_DRAINING)
-		return false;
-	atomic_fetch_add_explicit(&c->free, 1, memory_order_relaxed);
-	if (slab->used == 0)
-		return retire(slabs, c, id);
-	relink_slab(slabs, c, id);
-	return false;
-}
-
-void tmem_slab_free(struct tmem_slabs *slabs, uint64_t place)
-{
-	uint32_t id = slab_id(place), slot;
-	struct slab_class *c = class_at(slabs, slab_map_of(slab_at(slabs, id)));
-	bool end;
-
-	slot = slab_offset(place) / c->slot_bytes;
-	assert(slab_place(id, c->slot_bytes, slot) == place);
-	tmem_lock_acquire(&c->lock);
-	end = free_locked(slabs, c, id, slot);
-	tmem_lock_release(&c->lock);
-	if (end)
-		slab_end(slabs, id);
-}
-
-static uint64_t trim_class(struct tmem_slabs *slabs, struct slab_class *c)
-{
-	uint32_t id;
-
-	tmem_lock_acquire(&c->lock);
-	id = c->kept;
-	if (id != SLAB_NONE) {
-		unkeep(slabs, c);
-		slab_unlist(slabs, c, id);
-		c->slabs--;
-	}
-	tmem_lock_release(&c->lock);
-	return id != SLAB_NONE ? slab_end(slabs, id) : 0;
-}
-
-uint64_t tmem_slab_trim(struct tmem_slabs *slabs)
-{
-	uint64_t bytes = 0;
-
-	if (atomic_load_explicit(&slabs->kept, memory_order_relaxed) == 0)
-		return 0;
-	for (unsigned kind = 0; kind < TMEM_KINDS; kind++)
-		for (unsigned i = 0; i < SLAB_CLASSES; i++)
-			bytes += trim_class(slabs, &slabs->class[kind][i]);
-	return bytes;
 }

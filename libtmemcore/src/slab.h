@@ -46,6 +46,25 @@ int tmem_slab_alloc(struct tmem_slabs *slabs, enum tmem_kind kind,
  * a class may be kept while the budget has room). */
 void tmem_slab_free(struct tmem_slabs *slabs, uint64_t place);
 
+/** Slabs that fell empty and are still charged, until tmem_slab_end_all():
+ * neighbours go back to the kernel together. */
+struct tmem_slab_ends {
+	uint32_t count; /* 0 at first */
+	uint32_t id[256];
+};
+
+/** Most slots that tmem_slab_free_many() takes. */
+#define TMEM_SLAB_BATCH 512u
+
+/** Give many slots back, with a hold of its class's lock for all slots of a
+ * class. What falls empty is added to ends; when these are
+ * full they are ended. */
+void tmem_slab_free_many(struct tmem_slabs *slabs, const uint64_t *places,
+			 unsigned count, struct tmem_slab_ends *ends);
+/** Give the slabs of ends back to the kernel. Returns bytes. */
+uint64_t tmem_slab_end_all(struct tmem_slabs *slabs,
+			   struct tmem_slab_ends *ends);
+
 void *tmem_slab_at(const struct tmem_slabs *slabs, uint64_t place);
 /** Bytes of the slot at place, which is in use. */
 uint32_t tmem_slab_bytes_at(const struct tmem_slabs *slabs, uint64_t place);

@@ -2,8 +2,8 @@
 /*
  * The store in memory: what struct tmem_store, and a local client and pool,
  * are made of. The modules that work on these include it: session.c and pool.c
- * (who there is), op.c (pages), evict.c and evict-room.c (room), reopen.c, check.c, dump.c,
- * stats.c and store.c.
+ * (who there is), op.c (pages), evict.c and evict-room.c (room), reopen.c,
+ * check.c, dump.c, stats.c and store.c.
  *
  *   tmem_store --client[slot]--> tmem_client_state   (live, or with pools)
  *       |                             ^  owner of a private pool

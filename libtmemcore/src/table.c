@@ -297,13 +297,13 @@ int tmem_table_alloc(struct tmem_table *table, uint32_t *id)
 	return r;
 }
 
-void tmem_table_free(struct tmem_table *table, uint32_t id)
+static void free_locked(struct tmem_table *table, uint32_t id)
 {
 	uint32_t c = chunk_of(id), r = record_of(id);
 	struct tmem_table_group *group = group_at(table, c);
 	struct chunk *chunk = &group->chunk[c % GROUP_CHUNKS];
 
-	tmem_lock_acquire(&table->lock);
+	tmem_lock_assert_held(&table->lock);
 	assert(backed_bits(group) & chunk_bit(c));
 	assert(!(chunk->free[r / 64] >> r % 64 & 1) && "record freed twice");
 	chunk->free[r / 64] |= 1ull << r % 64;
@@ -312,6 +312,19 @@ void tmem_table_free(struct tmem_table *table, uint32_t id)
 		set_avail(table, group, c);
 	if (chunk->frees == TMEM_TABLE_CHUNK && table->empty++ > 0)
 		close_chunk(table, group, c);
+}
+
+void tmem_table_free(struct tmem_table *table, uint32_t id)
+{
+	tmem_table_free_many(table, &id, 1);
+}
+
+void tmem_table_free_many(struct tmem_table *table, const uint32_t *ids,
+			  unsigned count)
+{
+	tmem_lock_acquire(&table->lock);
+	for (unsigned i = 0; i < count; i++)
+		free_locked(table, ids[i]);
 	tmem_lock_release(&table->lock);
 }
 

@@ -70,6 +70,9 @@ void tmem_table_deinit(struct tmem_table *table);
  * refuses; -ENOSPC when the tmpfs is full or all ids are taken. */
 int tmem_table_alloc(struct tmem_table *table, uint32_t *id);
 void tmem_table_free(struct tmem_table *table, uint32_t id);
+/** The same of many records, in one hold of the lock. */
+void tmem_table_free_many(struct tmem_table *table, const uint32_t *ids,
+			  unsigned count);
 
 /** Reopening: record id is in use. Single-threaded. */
 void tmem_table_mark(struct tmem_table *table, uint32_t id);
