@@ -7,6 +7,7 @@
 #define TMEM_EVICT_PRIV_H
 
 #include "evict.h"
+#include "pool.h"
 
 /* What a sweep through a pool has come to. */
 struct evict_sweep {
@@ -36,9 +37,9 @@ struct tmem_pool_state *evict_pick_pool(struct tmem_store *store,
 					const struct tmem_client_state *of);
 
 /* Evict pages of a pool until at least so many are gone, that were charged with
- * bytes. */
+ * bytes. Slabs that fall empty are added to ends, for the caller to end. */
 struct evict_sweep evict_pool(struct tmem_store *store,
 			      struct tmem_pool_state *pool, int64_t bytes,
-			      int64_t pages);
+			      int64_t pages, struct tmem_slab_ends *ends);
 
 #endif

@@ -11,7 +11,6 @@
  */
 #include "charge.h"
 #include "evict-priv.h"
-#include "pool.h"
 
 #define BATCH_MIN (INT64_C(128) << 10)
 #define BATCH_MAX (INT64_C(4) << 20)
@@ -53,22 +52,20 @@ static uint64_t give_back(struct tmem_store *store, uint64_t bytes)
 	return freed;
 }
 
-/* Evict a batch; what it comes to is added to sum, unless that is NULL. Returns
- * whether there was anything. */
+/* Evict a batch; what it comes to is added to sum. Returns whether there was
+ * anything. */
 static bool evict_batch(struct tmem_store *store, uint64_t bytes,
-			struct evict_sweep *sum)
+			struct evict_sweep *sum, struct tmem_slab_ends *ends)
 {
 	struct tmem_pool_state *pool = evict_pick(store);
 	struct evict_sweep sweep;
 
 	if (!pool)
 		return false;
-	sweep = evict_pool(store, pool, (int64_t)bytes, 1);
+	sweep = evict_pool(store, pool, (int64_t)bytes, 1, ends);
 	tmem_pool_unref(store, pool);
-	if (sum) {
-		sum->pages += sweep.pages;
-		sum->bytes += sweep.bytes;
-	}
+	sum->pages += sweep.pages;
+	sum->bytes += sweep.bytes;
 	return sweep.pages;
 }
 
@@ -76,14 +73,18 @@ static bool make_room(struct tmem_store *store, unsigned made)
 {
 	uint64_t want = batch_bytes(store) << (made < 24 ? made : 24);
 	uint64_t freed = give_back(store, want), evicted = 0;
+	struct evict_sweep sum = {0};
+	struct tmem_slab_ends ends;
 
 	if (freed && made == 0)
 		return true;
-	while (freed < want && evicted < want) {
+	tmem_slab_ends_init(&ends);
+	while (freed + ends.bytes < want && evicted < want) {
 		uint64_t batch = batch_bytes(store);
 
-		if (!evict_batch(store, batch, NULL))
+		if (!evict_batch(store, batch, &sum, &ends))
 			break;
+		tmem_slab_end_all(store->slabs, &ends);
 		evicted += batch;
 		freed += give_back(store, want);
 	}
@@ -128,25 +129,49 @@ static int64_t ephemeral_pages(struct tmem_store *store)
 	return pages;
 }
 
+/* A batch on the way down: compaction, if that is enough, since it costs no
+ * page; else eviction, without compacting what the next batch empties anyway.
+ * Returns whether there was anything; *moved grows by what compaction gave
+ * back. */
+static bool go_down(struct tmem_store *store, int64_t over, uint64_t *moved,
+		    struct evict_sweep *sum, struct tmem_slab_ends *ends)
+{
+	uint64_t batch = (uint64_t)at_most(over, BATCH_MAX), some = 0;
+	bool more;
+
+	tmem_lock_acquire(&store->compact);
+	if (tmem_slab_spare(store->slabs) >= (uint64_t)over)
+		some = give_back(store, batch);
+	more = some || evict_batch(store, batch, sum, ends);
+	if (!more) {
+		some = give_back(store, batch);
+		more = some;
+	}
+	*moved += some;
+	tmem_lock_release(&store->compact);
+	return more;
+}
+
 void tmem_evict_down_to(struct tmem_store *store, uint64_t limit, int64_t most)
 {
-	int64_t pages = ephemeral_pages(store), freed = 0;
+	int64_t pages = ephemeral_pages(store), over;
 	struct evict_sweep sum = {0};
+	struct tmem_slab_ends ends;
+	uint64_t moved = 0;
 	bool more = true;
-	uint64_t now;
 
-	while (more && freed < most && sum.pages <= pages &&
-	       (sum.bytes - BATCH_MAX) / RECLAIM_PARTS < most &&
-	       (now = used(store)) > limit) {
-		int64_t over = at_most((int64_t)(now - limit), BATCH_MAX);
-		uint64_t some;
-
-		tmem_lock_acquire(&store->compact);
-		some = give_back(store, (uint64_t)over);
-		more = some || evict_batch(store, (uint64_t)over, &sum);
-		tmem_lock_release(&store->compact);
-		freed += (int64_t)some;
+	tmem_slab_ends_init(&ends);
+	while (more && (int64_t)(moved + ends.bytes) < most &&
+	       sum.pages <= pages &&
+	       (sum.bytes - BATCH_MAX) / RECLAIM_PARTS < most) {
+		/* What waits to be given back is as good as gone. */
+		over = (int64_t)(used(store) - limit) -
+		       (int64_t)ends.count * TMEM_SLAB_SIZE;
+		if (over <= 0)
+			break;
+		more = go_down(store, over, &moved, &sum, &ends);
 	}
+	tmem_slab_end_all(store->slabs, &ends);
 }
 
 uint64_t tmem_evict_compact(struct tmem_store *store)
@@ -209,9 +234,11 @@ static struct tmem_pool_state *pick_of(struct tmem_store *store, uint32_t id,
 bool tmem_evict_client(struct tmem_store *store, uint32_t client_id,
 		       int64_t bytes, int64_t pages)
 {
+	struct tmem_slab_ends ends;
 	struct evict_sweep sweep;
 	bool any = false;
 
+	tmem_slab_ends_init(&ends);
 	do {
 		int64_t over = bytes, pages_over = pages;
 		struct tmem_pool_state *pool;
@@ -220,14 +247,15 @@ bool tmem_evict_client(struct tmem_store *store, uint32_t client_id,
 		tmem_lock_acquire(&store->compact);
 		pool = pick_of(store, client_id, &over, &pages_over);
 		if (pool) {
-			sweep = evict_pool(store, pool,
-					   at_most(over, BATCH_MAX),
-					   at_most(pages_over,
-						   BATCH_MAX / TMEM_PAGE_SIZE));
+			sweep = evict_pool(
+				store, pool, at_most(over, BATCH_MAX),
+				at_most(pages_over, BATCH_MAX / TMEM_PAGE_SIZE),
+				&ends);
 			tmem_pool_unref(store, pool);
 		}
 		tmem_lock_release(&store->compact);
 		any |= sweep.pages != 0;
 	} while (sweep.pages);
+	tmem_slab_end_all(store->slabs, &ends);
 	return any;
 }

@@ -14,6 +14,8 @@
 /* Pages and leaves that one hold of a shard's lock goes through. */
 #define HOLD_PAGES  64u
 #define HOLD_LEAVES 512u
+/* The last leaf may bring more. */
+#define HOLD_MOST (HOLD_PAGES - 1 + TMEM_LEAF_PAGES)
 
 /* A part of a lap: small, so that a shard that holds nothing but pages in use
  * is not gone through again before they are read again. */
@@ -27,14 +29,13 @@ static uint64_t lap_part(const struct tmem_queue *queue)
 }
 
 static void evict_shard(struct tmem_store *store, struct tmem_pool_state *pool,
-			unsigned s, struct evict_sweep *sweep)
+			unsigned s, struct evict_sweep *sweep,
+			struct tmem_drops *drops)
 {
 	struct tmem_shard *shard = &store->index.shard[s];
 	struct tmem_queue *queue = &pool->shard[s].queue;
-	struct tmem_drops drops;
 	unsigned taken = 0;
 
-	drops.count = 0;
 	tmem_lock_acquire(&shard->lock);
 	sweep->bytes += pool->shard[s].charge;
 	for (uint64_t left = lap_part(queue);
@@ -45,13 +46,12 @@ static void evict_shard(struct tmem_store *store, struct tmem_pool_state *pool,
 
 		leaf->visited = 0;
 		queue->hand = leaf->queue_prev;
-		taken += tmem_pool_take(store, pool, s, id, mask, &drops);
+		taken += tmem_pool_take(store, pool, s, id, mask, drops);
 		sweep->looked++;
 	}
 	sweep->bytes -= pool->shard[s].charge;
 	pool->shard[s].evictions += taken;
 	tmem_lock_release(&shard->lock);
-	tmem_drops_drop(store, &drops);
 	sweep->pages += taken;
 	if (taken)
 		sweep->looked = 0;
@@ -62,11 +62,13 @@ static void evict_shard(struct tmem_store *store, struct tmem_pool_state *pool,
  * ever fall. */
 struct evict_sweep evict_pool(struct tmem_store *store,
 			      struct tmem_pool_state *pool, int64_t bytes,
-			      int64_t pages)
+			      int64_t pages, struct tmem_slab_ends *ends)
 {
 	int64_t most = evict_pages_of(pool), left = most;
 	struct evict_sweep sweep = {0};
+	struct tmem_drops drops;
 
+	drops.count = 0;
 	/* The first lap may do no more than clear marks. */
 	while (left > 0 && sweep.pages < most &&
 	       (sweep.bytes < bytes || sweep.pages < pages) &&
@@ -75,9 +77,12 @@ struct evict_sweep evict_pool(struct tmem_store *store,
 						       memory_order_relaxed) %
 			     TMEM_SHARDS;
 
-		evict_shard(store, pool, s, &sweep);
+		evict_shard(store, pool, s, &sweep, &drops);
+		if (drops.count > TMEM_SLAB_BATCH - HOLD_MOST)
+			tmem_drops_drop_to(store, &drops, ends);
 		left = evict_pages_of(pool);
 	}
+	tmem_drops_drop_to(store, &drops, ends);
 	return sweep;
 }
 

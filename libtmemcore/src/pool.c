@@ -29,7 +29,9 @@ void tmem_drops_drop(struct tmem_store *store, struct tmem_drops *drops)
 {
 	struct tmem_slab_ends ends;
 
-	ends.count = 0;
+	if (!drops->count)
+		return;
+	tmem_slab_ends_init(&ends);
 	tmem_drops_drop_to(store, drops, &ends);
 	tmem_slab_end_all(store->slabs, &ends);
 }
@@ -80,7 +82,7 @@ void tmem_pool_flush_all(struct tmem_store *store, struct tmem_pool_state *pool)
 	struct tmem_drops drops;
 
 	drops.count = 0;
-	ends.count = 0;
+	tmem_slab_ends_init(&ends);
 	for (unsigned s = 0; s < TMEM_SHARDS; s++) {
 		struct tmem_shard *shard = &store->index.shard[s];
 		struct tmem_queue *queue = &pool->shard[s].queue;

@@ -119,6 +119,18 @@ static bool pick_class(const struct sweep *sweep, enum tmem_kind kind,
 	return most > 0;
 }
 
+uint64_t tmem_slab_spare(struct tmem_slabs *slabs)
+{
+	uint64_t spare = 0;
+
+	for (unsigned k = 0; k < TMEM_KINDS; k++)
+		for (unsigned i = 0; i < SLAB_CLASSES; i++)
+			spare += atomic_load_explicit(&slabs->class[k][i].free,
+						      memory_order_relaxed) /
+				 slab_slots(i);
+	return spare * TMEM_SLAB_SIZE;
+}
+
 uint64_t tmem_slab_compact(struct tmem_slabs *slabs, enum tmem_kind kind,
 			   uint64_t bytes, tmem_slab_move_fn *move, void *ctx,
 			   uint64_t *moved)

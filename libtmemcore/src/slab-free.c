@@ -63,10 +63,8 @@ static int by_id(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-uint64_t tmem_slab_end_all(struct tmem_slabs *slabs,
-			   struct tmem_slab_ends *ends)
+void tmem_slab_end_all(struct tmem_slabs *slabs, struct tmem_slab_ends *ends)
 {
-	uint64_t bytes = 0;
 	unsigned run;
 
 	qsort(ends->id, ends->count, sizeof(*ends->id), by_id);
@@ -75,10 +73,9 @@ uint64_t tmem_slab_end_all(struct tmem_slabs *slabs,
 		while (i + run < ends->count &&
 		       ends->id[i + run] == ends->id[i] + run)
 			run++;
-		bytes += end_run(slabs, &ends->id[i], run);
+		ends->bytes += end_run(slabs, &ends->id[i], run);
 	}
 	ends->count = 0;
-	return bytes;
 }
 
 /* Whether there is memory to spare for keeping empty slabs. */

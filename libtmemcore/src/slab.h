@@ -49,21 +49,26 @@ void tmem_slab_free(struct tmem_slabs *slabs, uint64_t place);
 /** Slabs that fell empty and are still charged, until tmem_slab_end_all():
  * neighbours go back to the kernel together. */
 struct tmem_slab_ends {
-	uint32_t count; /* 0 at first */
+	uint64_t bytes; /* given back so far */
+	uint32_t count;
 	uint32_t id[256];
 };
+static inline void tmem_slab_ends_init(struct tmem_slab_ends *ends)
+{
+	ends->bytes = 0;
+	ends->count = 0;
+}
 
 /** Most slots that tmem_slab_free_many() takes. */
 #define TMEM_SLAB_BATCH 512u
 
 /** Give many slots back, with a hold of its class's lock for all slots of a
- * class. What falls empty is added to ends; when these are
- * full they are ended. */
+ * class. What falls empty is added to ends; when these are full they are
+ * ended. */
 void tmem_slab_free_many(struct tmem_slabs *slabs, const uint64_t *places,
 			 unsigned count, struct tmem_slab_ends *ends);
-/** Give the slabs of ends back to the kernel. Returns bytes. */
-uint64_t tmem_slab_end_all(struct tmem_slabs *slabs,
-			   struct tmem_slab_ends *ends);
+/** Give the slabs of ends back to the kernel. */
+void tmem_slab_end_all(struct tmem_slabs *slabs, struct tmem_slab_ends *ends);
 
 void *tmem_slab_at(const struct tmem_slabs *slabs, uint64_t place);
 /** Bytes of the slot at place, which is in use. */
@@ -89,6 +94,9 @@ typedef int tmem_slab_move_fn(void *ctx, uint32_t owner, uint64_t place);
 uint64_t tmem_slab_compact(struct tmem_slabs *slabs, enum tmem_kind kind,
 			   uint64_t bytes, tmem_slab_move_fn *move, void *ctx,
 			   uint64_t *moved);
+
+/** Bytes that compacting all classes would give back. A snapshot. */
+uint64_t tmem_slab_spare(struct tmem_slabs *slabs);
 
 /** Give back the empty slabs that were kept. Returns bytes. */
 uint64_t tmem_slab_trim(struct tmem_slabs *slabs);
