@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Pages from files; see pageset.h. */
+/* Sets of pages, and those of files; see pageset.h. */
 #include "pageset.h"
 
 #include <fcntl.h>
@@ -7,68 +7,149 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <tmem/types.h>
 #include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 #include "codec.h"
 
-#define PAGES_A_FILE 256
+struct bench_pages bench_pages_new(size_t room)
+{
+	struct bench_pages pages = {.room = room ? room : 1};
+
+	pages.bytes =
+		mmap(NULL, pages.room * TMEM_PAGE_SIZE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	pages.object = calloc(pages.room, sizeof(*pages.object));
+	if (pages.bytes == MAP_FAILED || !pages.object) {
+		fprintf(stderr,
+			"store: no memory for %zu pages; try fewer --pages\n",
+			room);
+		exit(1);
+	}
+	return pages;
+}
+
+struct bench_pages bench_pages_copy(const struct bench_pages *pages)
+{
+	struct bench_pages copy = bench_pages_new(pages->count);
+
+	memcpy(copy.bytes, pages->bytes, pages->count * TMEM_PAGE_SIZE);
+	memcpy(copy.object, pages->object,
+	       pages->count * sizeof(*pages->object));
+	copy.count = pages->count;
+	copy.objects = pages->objects;
+	return copy;
+}
+
+void bench_pages_free(struct bench_pages *pages)
+{
+	if (pages->bytes)
+		munmap(pages->bytes, pages->room * TMEM_PAGE_SIZE);
+	free(pages->object);
+	*pages = (struct bench_pages){0};
+}
+
+uint8_t *bench_page(const struct bench_pages *pages, size_t i)
+{
+	return pages->bytes + i * TMEM_PAGE_SIZE;
+}
 
 void bench_number(uint8_t *page, uint64_t number)
 {
 	memcpy(page + TMEM_PAGE_SIZE - sizeof(number), &number, sizeof(number));
 }
 
-static size_t load_file(const char *path, uint8_t *pages, size_t most)
+static void load_file(const char *path, bool elf, struct bench_pages *to,
+		      size_t most)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t loaded = 0;
-	uint64_t word;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	size_t end = to->count + most;
+	ssize_t n;
 
 	if (fd < 0)
-		return 0;
-	while (loaded < most) {
-		uint8_t *page = pages + loaded * TMEM_PAGE_SIZE;
+		return;
+	while (to->count < end) {
+		uint8_t *page = bench_page(to, to->count);
+		uint64_t word;
 
-		if (read(fd, page, TMEM_PAGE_SIZE) != TMEM_PAGE_SIZE)
+		n = read(fd, page, TMEM_PAGE_SIZE);
+		if (n <= 0 || (elf && memcmp(page, "\177ELF", 4)))
 			break;
+		elf = false; /* it is one */
+		memset(page + n, 0, TMEM_PAGE_SIZE - (size_t)n);
 		if (!tmem_page_is_fill(page, &word))
-			loaded++;
+			to->object[to->count++] = to->objects;
 	}
+	to->objects++;
 	close(fd);
-	return loaded;
 }
 
-static int by_name(const FTSENT **a, const FTSENT **b)
+struct file {
+	uint64_t order;
+	char *path;
+};
+
+struct files {
+	struct file *file;
+	size_t count, room;
+};
+
+static void add_file(struct files *files, const char *path, const char *below)
 {
-	return strcmp((*a)->fts_name, (*b)->fts_name);
+	if (files->count == files->room) {
+		files->room = files->room ? 2 * files->room : 1024;
+		files->file = reallocarray(files->file, files->room,
+					   sizeof(*files->file));
+		if (!files->file)
+			abort();
+	}
+	files->file[files->count++] = (struct file){
+		.order = XXH3_64bits(below, strlen(below)),
+		.path = strdup(path),
+	};
 }
 
-uint8_t *bench_pageset(char *const *paths, size_t count)
+static int by_order(const void *a, const void *b)
 {
-	uint8_t *pages = malloc(count * TMEM_PAGE_SIZE);
-	FTS *tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, by_name);
-	size_t loaded = 0;
+	uint64_t x = ((const struct file *)a)->order;
+	uint64_t y = ((const struct file *)b)->order;
+
+	return (x > y) - (x < y);
+}
+
+static struct files list_files(const char *path)
+{
+	char *paths[] = {(char *)path, NULL};
+	FTS *tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+	struct files files = {0};
 	FTSENT *entry;
 
-	while (pages && tree && loaded < count && (entry = fts_read(tree))) {
-		size_t most = count - loaded;
-
+	while (tree && (entry = fts_read(tree)))
 		if (entry->fts_info == FTS_F)
-			loaded += load_file(entry->fts_path,
-					    pages + loaded * TMEM_PAGE_SIZE,
-					    most < PAGES_A_FILE ? most
-								: PAGES_A_FILE);
-	}
+			add_file(&files, entry->fts_path,
+				 entry->fts_path + strlen(path));
 	if (tree)
 		fts_close(tree);
-	if (loaded < count) {
-		fprintf(stderr,
-			"bench: only %zu pages of files in the paths given; name more paths, or fewer --pages\n",
-			loaded);
-		free(pages);
-		return NULL;
+	if (files.count)
+		qsort(files.file, files.count, sizeof(*files.file), by_order);
+	return files;
+}
+
+size_t bench_pages_of_files(const char *path, bool elf, size_t a_file,
+			    struct bench_pages *to, size_t most)
+{
+	struct files files = list_files(path);
+	size_t before = to->count;
+
+	for (size_t i = 0; i < files.count; i++) {
+		size_t left = before + most - to->count;
+
+		load_file(files.file[i].path, elf, to,
+			  left < a_file ? left : a_file);
+		free(files.file[i].path);
 	}
-	for (size_t i = 0; i < count; i++)
-		bench_number(pages + i * TMEM_PAGE_SIZE, i);
-	return pages;
+	free(files.file);
+	return to->count - before;
 }

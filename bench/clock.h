@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Time, and giving up, for benchmarks. */
+#ifndef BENCH_CLOCK_H
+#define BENCH_CLOCK_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static inline uint64_t bench_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/** A benchmark that failed has no result: end it unless r is 0. */
+static inline void bench_must(int r, const char *what)
+{
+	if (r) {
+		fprintf(stderr, "store: %s failed: %d\n", what, r);
+		exit(1);
+	}
+}
+
+#endif
