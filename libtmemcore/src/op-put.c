@@ -11,6 +11,7 @@
 #include <errno.h>
 #include "block.h"
 #include "charge.h"
+#include "dedup-auto.h"
 #include "evict.h"
 #include "op.h"
 #include "pool.h"
@@ -26,7 +27,9 @@ struct put {
 	struct tmem_block *b;
 	enum tmem_codec codec;
 	uint32_t domain;
+	enum tmem_dedup dedup;
 	uint32_t content[TMEM_LEAF_PAGES]; /* prepared, ours; 0: refused */
+	unsigned looked;		   /* TMEM_FLAG(i): for its equal */
 	unsigned shared;		   /* TMEM_FLAG(i): found by dedup */
 	bool replace; /* what is refused leaves the old page */
 	enum tmem_refusal why;
@@ -44,8 +47,6 @@ static bool frozen(const struct tmem_block *b)
 static void put_init(struct put *put, struct tmem_block *b)
 {
 	struct tmem_client_record *client = b->use->client->record;
-	unsigned dedup =
-		atomic_load_explicit(&client->dedup, memory_order_relaxed);
 
 	memset(put, 0, sizeof(*put));
 	put->b = b;
@@ -56,14 +57,9 @@ static void put_init(struct put *put, struct tmem_block *b)
 			&b->pool->codec, memory_order_relaxed);
 	if (put->codec == TMEM_CODEC_NONE)
 		put->codec = b->store->codec;
-	if (dedup == TMEM_DEDUP_AUTO)
-		dedup = atomic_load_explicit(&b->pool->dedup,
-					     memory_order_relaxed);
-	if (dedup == TMEM_DEDUP_AUTO)
-		dedup = b->pool->kind == TMEM_EPHEMERAL ? TMEM_DEDUP_ON
-							: TMEM_DEDUP_OFF;
+	put->dedup = tmem_dedup_auto_setting(client, b->pool);
 	/* In a shared pool of another domain nothing is shared. */
-	if (dedup == TMEM_DEDUP_ON && client->domain == b->pool->domain)
+	if (put->dedup != TMEM_DEDUP_OFF && client->domain == b->pool->domain)
 		put->domain = b->pool->domain;
 }
 
@@ -150,7 +146,11 @@ static uint32_t prepare(struct put *put, unsigned i, const void *page)
 
 	if (tmem_page_is_fill(page, &fill))
 		return prepare_fill(put, i, fill);
+	if (put->dedup == TMEM_DEDUP_AUTO &&
+	    !tmem_dedup_auto_wants(store, put->b->pool, page))
+		spec.domain = TMEM_DOMAIN_NONE;
 	if (spec.domain != TMEM_DOMAIN_NONE) {
+		put->looked |= TMEM_FLAG(i);
 		spec.hash = tmem_dedup_hash(&store->contents.dedup, page,
 					    spec.kind, spec.domain);
 		id = tmem_dedup_find(&store->contents, page, spec.hash,
@@ -184,6 +184,7 @@ static int commit(struct put *put, const struct tmem_limit *limit,
 	uint64_t *stat = tmem_block_stats(b);
 	uint32_t id = tmem_index_find_leaf(&b->store->index,
 					   tmem_block_shard(b), &b->key);
+	unsigned done = 0;
 	struct tmem_leaf *leaf;
 	int r = 0;
 
@@ -211,6 +212,7 @@ static int commit(struct put *put, const struct tmem_limit *limit,
 		atomic_store_explicit(&leaf->content[i], new,
 				      memory_order_release);
 		put->content[i] = 0;
+		done |= TMEM_FLAG(i);
 		if (old)
 			drops->id[drops->count++] = old;
 		stat[TMEM_POOL_STAT_puts]++;
@@ -218,6 +220,9 @@ static int commit(struct put *put, const struct tmem_limit *limit,
 		stat[TMEM_POOL_STAT_puts_replaced] += old != 0;
 		stat[TMEM_POOL_STAT_puts_dedup] += put->shared >> i & 1;
 	}
+	done &= put->looked;
+	tmem_dedup_auto_count(b->pool, b->s, (unsigned)__builtin_popcount(done),
+			      (unsigned)__builtin_popcount(done & put->shared));
 	if (tmem_index_leaf_empty(leaf))
 		tmem_index_drop_leaf(&b->store->index, tmem_block_shard(b),
 				     &part->queue, &part->objects, id);

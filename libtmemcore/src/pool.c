@@ -16,6 +16,7 @@
 #include "pool.h"
 #include <errno.h>
 #include "charge.h"
+#include "dedup-auto.h"
 #include "domain.h"
 #include "session.h"
 
@@ -167,6 +168,7 @@ static void enter(struct tmem_store *store, struct tmem_pool_state *pool,
 			      memory_order_relaxed);
 	atomic_store_explicit(&pool->dedup, pool->record->dedup,
 			      memory_order_relaxed);
+	tmem_dedup_auto_init(pool);
 	if (pool->owner)
 		pool->owner->pools++;
 	if (store->pool_end <= tmem_pool_slot(id))
@@ -329,9 +331,12 @@ static void free_dead(struct tmem_store *store, struct tmem_pool_state *pool)
 {
 	struct tmem_client_state *owner = pool->owner;
 
-	for (unsigned s = 0; s < TMEM_SHARDS; s++)
+	for (unsigned s = 0; s < TMEM_SHARDS; s++) {
 		pool->past[TMEM_POOL_STAT_evictions] +=
 			pool->shard[s].evictions;
+		pool->past[TMEM_POOL_STAT_dedup_lookups] +=
+			pool->shard[s].lookups;
+	}
 	for (unsigned i = 0; i < TMEM_POOL_STAT_COUNT; i++)
 		store->past[i] += pool->past[i];
 	if (owner)

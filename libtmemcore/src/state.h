@@ -58,9 +58,20 @@ struct tmem_pool_shard {
 	uint64_t fill_pages;
 	uint64_t stored_bytes;
 	uint64_t evictions;
+	uint64_t lookups;
+	/* Not in the pool's dedup_window yet. */
+	uint32_t window_looked;
+	uint32_t window_found;
 	int64_t charge; /* part of the pool's */
 	int64_t recount;
 	uint64_t recount_bytes;
+};
+
+/** What dedup-auto.c measures: pages looked for and found, of late. */
+struct tmem_dedup_window {
+	_Atomic(uint64_t) looked;
+	_Atomic(uint64_t) found;
+	_Atomic(bool) sampled; /* only a sample is looked for */
 };
 
 struct tmem_pool_state {
@@ -72,6 +83,7 @@ struct tmem_pool_state {
 	uint32_t domain;
 	_Atomic(uint8_t) codec;
 	_Atomic(uint8_t) dedup;
+	struct tmem_dedup_window dedup_window;
 	bool dead;     /* being flushed; its record is gone */
 	uint32_t refs; /* uses, and who works on it without one */
 	uint32_t users;

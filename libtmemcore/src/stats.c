@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "charge.h"
+#include "dedup-auto.h"
 #include "session.h"
 
 #define DESC(name, type, unit, text) {#name, #type, #unit, text},
@@ -52,6 +53,7 @@ static void pool_values(struct tmem_store *store,
 		values[TMEM_POOL_STAT_objects] += part->objects;
 		values[TMEM_POOL_STAT_stored_bytes] += part->stored_bytes;
 		values[TMEM_POOL_STAT_evictions] += part->evictions;
+		values[TMEM_POOL_STAT_dedup_lookups] += part->lookups;
 		*fills += part->fill_pages;
 		tmem_lock_release(&store->index.shard[s].lock);
 	}
@@ -82,6 +84,10 @@ static void pool_info(const struct tmem_pool_state *pool,
 		.uuid = record->uuid,
 		.codec = (enum tmem_codec)record->codec,
 		.dedup = (enum tmem_dedup)record->dedup,
+		.sampled = tmem_dedup_auto_setting(
+				   pool->owner ? pool->owner->record : NULL,
+				   pool) == TMEM_DEDUP_AUTO &&
+			   tmem_dedup_auto_sampled(pool),
 		.users = pool->users,
 	};
 	memcpy(info->name, record->name, sizeof(info->name));
@@ -292,6 +298,8 @@ static void host_pools(struct tmem_store *store, uint64_t *values)
 	values[TMEM_HOST_STAT_puts_stored] = sum[TMEM_POOL_STAT_puts_stored];
 	values[TMEM_HOST_STAT_puts_refused] = sum[TMEM_POOL_STAT_puts_refused];
 	values[TMEM_HOST_STAT_puts_dedup] = sum[TMEM_POOL_STAT_puts_dedup];
+	values[TMEM_HOST_STAT_dedup_lookups] =
+		sum[TMEM_POOL_STAT_dedup_lookups];
 	values[TMEM_HOST_STAT_gets] = sum[TMEM_POOL_STAT_gets];
 	values[TMEM_HOST_STAT_hits] = sum[TMEM_POOL_STAT_hits];
 	values[TMEM_HOST_STAT_flushes] = sum[TMEM_POOL_STAT_flushes];

@@ -172,7 +172,8 @@ START_TEST(settings_turn_sharing_off_and_on)
 	client = scene_client(store, "a", NULL);
 	id = scene_client_id(store, "a");
 	cache = scene_pool(client, "cache", 0);
-	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
+	swap = scene_pool_with(client, "swap", TMEM_POOL_PERSISTENT,
+			       TMEM_CODEC_NONE, TMEM_DEDUP_OFF);
 	for (uint32_t i = 0; i < 4; i++) {
 		put_text(cache, i, 1);
 		put_text(swap, i, 1);

@@ -38,7 +38,8 @@ static void setup(void)
 	open_store();
 	ck_assert(!tmem_store_reopened(store));
 	client = scene_client(store, "a", "red");
-	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
+	swap = scene_pool_with(client, "swap", TMEM_POOL_PERSISTENT,
+			       TMEM_CODEC_NONE, TMEM_DEDUP_OFF);
 	for (unsigned i = 0; i < PAGES; i++)
 		ck_assert(scene_put_at(swap, i / 100, i, i));
 }

@@ -84,7 +84,7 @@ START_TEST(kinds_and_unwilling_pools_never_share)
 	ck_assert_uint_eq(contents(NULL, NULL, 0, 0, TMEM_DEDUP_OFF),
 			  2 * PAGES);
 	ck_assert_uint_eq(contents(NULL, NULL, TMEM_POOL_PERSISTENT,
-				   TMEM_POOL_PERSISTENT, TMEM_DEDUP_AUTO),
+				   TMEM_POOL_PERSISTENT, TMEM_DEDUP_OFF),
 			  2 * PAGES);
 }
 END_TEST

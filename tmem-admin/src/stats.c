@@ -43,8 +43,8 @@ static const struct member pool_name[] = {{"id", NUMBER},
 					  {NULL, WORD}};
 static const struct member pool_member[] = {
 	{"shared", WORD},   {"exclusive", WORD}, {"uuid", WORD},
-	{"compress", WORD}, {"dedup", WORD},	 {"users", NUMBER},
-	{NULL, WORD}};
+	{"compress", WORD}, {"dedup", WORD},	 {"sampled", WORD},
+	{"users", NUMBER},  {NULL, WORD}};
 static const struct member export_name[] = {
 	{"uid", NUMBER}, {"name", WORD}, {"size", SIZE}, {NULL, WORD}};
 static const struct member export_member[] = {

@@ -242,7 +242,7 @@ static json_t *view_pool_json(const struct tmemd_view *view,
 
 	tmem_uuid_format(&pool->uuid, uuid);
 	return json_pack(
-		"{s:I, s:o, s:o, s:I, s:s, s:b, s:b, s:s*, s:s, s:s, s:I, s:o*}",
+		"{s:I, s:o, s:o, s:I, s:s, s:b, s:b, s:s*, s:s, s:s, s:b, s:I, s:o*}",
 		"id", (json_int_t)pool->id, "name", view_text(pool->name),
 		"client",
 		client != NULL ? view_text(client->name) : json_null(),
@@ -252,8 +252,8 @@ static json_t *view_pool_json(const struct tmemd_view *view,
 		(pool->flags & TMEM_POOL_EXCLUSIVE) != 0, "uuid",
 		pool->flags & TMEM_POOL_SHARED ? uuid : NULL, "compress",
 		view_codec(pool->codec), "dedup",
-		tmemd_setting_dedup_name(pool->dedup), "users",
-		(json_int_t)pool->users, "stats",
+		tmemd_setting_dedup_name(pool->dedup), "sampled", pool->sampled,
+		"users", (json_int_t)pool->users, "stats",
 		counters ? tmemd_view_counters(tmem_pool_stat_desc, values,
 					       TMEM_POOL_STAT_COUNT)
 			 : NULL);

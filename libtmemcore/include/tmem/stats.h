@@ -38,6 +38,7 @@ X(puts, counter, events, "pages put")                                          \
 X(puts_stored, counter, events, "puts that stored the page")                   \
 X(puts_refused, counter, events, "puts refused")                               \
 X(puts_dedup, counter, events, "puts that shared an equal content")            \
+X(dedup_lookups, counter, events, "pages for which an equal content was looked for") \
 X(dedup_mismatches, counter, events, "contents with an equal hash and other bytes") \
 X(gets, counter, events, "pages asked for")                                    \
 X(hits, counter, events, "gets that found the page")                           \
@@ -75,6 +76,7 @@ X(puts_stored, counter, events, "puts that stored the page")                   \
 X(puts_refused, counter, events, "puts refused")                               \
 X(puts_replaced, counter, events, "puts that replaced a page")                 \
 X(puts_dedup, counter, events, "puts that shared an equal content")            \
+X(dedup_lookups, counter, events, "pages for which an equal content was looked for") \
 X(gets, counter, events, "pages asked for")                                    \
 X(hits, counter, events, "gets that found the page")                           \
 X(flushes, counter, events, "pages flushed that were held")                    \

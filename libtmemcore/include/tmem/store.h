@@ -157,6 +157,7 @@ struct tmem_pool_info {
 	struct tmem_uuid uuid;
 	enum tmem_codec codec;
 	enum tmem_dedup dedup;
+	bool sampled;	/**< AUTO: equals of a sample of pages are looked for */
 	uint32_t users; /**< clients that have it open */
 };
 

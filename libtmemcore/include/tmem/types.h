@@ -58,7 +58,7 @@ enum tmem_codec {
 
 /** Whether equal pages share one content. */
 enum tmem_dedup {
-	TMEM_DEDUP_AUTO = 0, /**< ephemeral pools on, persistent pools off */
+	TMEM_DEDUP_AUTO = 0, /**< where measuring says that it pays */
 	TMEM_DEDUP_ON = 1,
 	TMEM_DEDUP_OFF = 2,
 };
