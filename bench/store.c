@@ -13,15 +13,25 @@
 #include "codec.h"
 #include "data.h"
 #include "goals.h"
+#include "parts.h"
 #include "report.h"
+#include "zram.h"
 
 #define PAGES_DEFAULT 8192u
 #define PAGES_LEAST   16u
 #define PAGES_MOST    (1u << 20)
 #define PAGES_A_FILE  256u
+#define TREE_PAGES    65536u
+#define COPIES	      8u
+#define SLICES	      5u /* of sustained puts */
+
+enum { TEXT, ELF, MEMORY, KINDS };
 
 struct options {
-	size_t pages; /* of each kind */
+	size_t pages;	   /* of each kind */
+	size_t tree_pages; /* of each tree, for the density */
+	unsigned copies;   /* of the set, for the memory */
+	unsigned slices;   /* of sustained puts */
 	enum tmem_codec codec;
 	const char *json;
 	unsigned rounds; /* 0: as many as the set has slices, twice */
@@ -34,9 +44,13 @@ static void usage(int status)
 {
 	fprintf(status ? stderr : stdout,
 		"usage: store [OPTION...] [TREE...]\n"
-		"Measure a store beside the primitives that it is made of. TREE: kernel\n"
-		"source, unpacked (default: /usr/share); bench/BENCHMARKS.md has the rest.\n"
+		"Measure a store beside the primitives that it is made of. TREE: a kernel's\n"
+		"source, unpacked (default: /usr/share); two releases of it for the density.\n"
+		"bench/BENCHMARKS.md says what is measured.\n"
 		"  --pages N     pages of each kind (default 8192)\n"
+		"  --tree-pages N  of each TREE, for the density (default 65536)\n"
+		"  --copies N    of these pages, for the memory (default 8)\n"
+		"  --slices N    of sustained puts, 0.5 s each (default 5)\n"
 		"  --codec NAME  of pages just put: lz4 (default), lzo or zstd\n"
 		"  --rounds N    of the calls' slices (default: the set, twice)\n"
 		"  --in-order    of the pages of an object, not at random\n"
@@ -75,6 +89,9 @@ static struct options parse(int argc, char **argv)
 {
 	static const struct option names[] = {
 		{"pages", required_argument, NULL, 'p'},
+		{"tree-pages", required_argument, NULL, 't'},
+		{"copies", required_argument, NULL, 'n'},
+		{"slices", required_argument, NULL, 's'},
 		{"codec", required_argument, NULL, 'c'},
 		{"rounds", required_argument, NULL, 'r'},
 		{"in-order", no_argument, NULL, 'o'},
@@ -84,8 +101,13 @@ static struct options parse(int argc, char **argv)
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	struct options options = {.pages = PAGES_DEFAULT,
-				  .codec = TMEM_CODEC_LZ4};
+	struct options options = {
+		.pages = PAGES_DEFAULT,
+		.tree_pages = TREE_PAGES,
+		.copies = COPIES,
+		.slices = SLICES,
+		.codec = TMEM_CODEC_LZ4,
+	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "h", names, NULL)) != -1) {
@@ -93,6 +115,18 @@ static struct options parse(int argc, char **argv)
 		case 'p':
 			options.pages = number("pages", optarg, PAGES_LEAST,
 					       PAGES_MOST);
+			break;
+		case 't':
+			options.tree_pages =
+				number("tree-pages", optarg, 1, PAGES_MOST);
+			break;
+		case 'n':
+			options.copies =
+				(unsigned)number("copies", optarg, 1, 64);
+			break;
+		case 's':
+			options.slices =
+				(unsigned)number("slices", optarg, 1, 1000);
 			break;
 		case 'c':
 			options.codec = codec_named(optarg);
@@ -124,47 +158,84 @@ static struct options parse(int argc, char **argv)
 	return options;
 }
 
-/* One kind of pages after the other. */
-static struct bench_pages load(const struct options *options, json_t *report)
-{
-	struct bench_pages set = bench_pages_new(3 * options->pages);
-	const char *tree = options->trees[0] ? options->trees[0] : "/usr/share";
-	size_t most = options->pages, text, elf, memory;
+/* The set: one kind of pages after the other. */
+struct kinds {
+	struct bench_pages set;
+	size_t from[KINDS + 1]; /* where each begins, and the end */
+};
 
-	text = bench_pages_of_files(tree, false, PAGES_A_FILE, &set, most);
-	elf = bench_pages_of_files("/usr/lib", true, PAGES_A_FILE, &set, most);
-	memory = options->pid ? bench_pages_of_process(options->pid, &set, most)
-			      : bench_pages_of_compiler(&set, most);
-	if (set.count < PAGES_LEAST) {
+static const char *const kind_names[KINDS] = {"text", "elf", "memory"};
+
+static struct kinds load(const struct options *options, json_t *report)
+{
+	const char *tree = options->trees[0] ? options->trees[0] : "/usr/share";
+	size_t most = options->pages, loaded;
+	struct kinds it = {.set = bench_pages_new(KINDS * most)};
+
+	for (int kind = 0; kind < KINDS; kind++) {
+		if (kind == TEXT)
+			loaded = bench_pages_of_files(tree, false, PAGES_A_FILE,
+						      &it.set, most);
+		else if (kind == ELF)
+			loaded = bench_pages_of_files(
+				"/usr/lib", true, PAGES_A_FILE, &it.set, most);
+		else if (options->pid)
+			loaded = bench_pages_of_process(options->pid, &it.set,
+							most);
+		else
+			loaded = bench_pages_of_compiler(&it.set, most);
+		it.from[kind + 1] = it.from[kind] + loaded;
+		bench_set(report, (double)loaded, "pages/%s", kind_names[kind]);
+	}
+	if (it.set.count < PAGES_LEAST) {
 		fprintf(stderr,
 			"store: only %zu pages in %s, /usr/lib and a compiler's memory; name a TREE with more\n",
-			set.count, tree);
+			it.set.count, tree);
 		exit(1);
 	}
-	bench_set(report, (double)text, "pages/text");
-	bench_set(report, (double)elf, "pages/elf");
-	bench_set(report, (double)memory, "pages/memory");
 	printf("pages: %zu of files below %s, %zu of ELF files, %zu of a program's memory\n\n",
-	       text, tree, elf, memory);
-	for (size_t i = 0; i < set.count; i++)
-		bench_number(bench_page(&set, i), i);
-	return set;
+	       it.from[1], tree, it.from[2] - it.from[1],
+	       it.from[3] - it.from[2]);
+	for (size_t i = 0; i < it.set.count; i++)
+		bench_number(bench_page(&it.set, i), i);
+	return it;
+}
+
+/* All lanes in one table, since all take turns. Returns how many. */
+static size_t all_lanes(struct bench_lane **out)
+{
+	const struct {
+		const struct bench_lane *lanes;
+		size_t count;
+	} parts[] = {
+		{bench_primitive_lanes, bench_primitive_count},
+		{bench_store_lanes, bench_store_count},
+		{bench_zram_lanes, bench_zram_count},
+	};
+	size_t count = 0;
+
+	*out = calloc(bench_primitive_count + bench_store_count +
+			      bench_zram_count,
+		      sizeof(**out));
+	bench_must(!*out, "calloc");
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		memcpy(*out + count, parts[i].lanes,
+		       parts[i].count * sizeof(**out));
+		count += parts[i].count;
+	}
+	return count;
 }
 
 static void measure_calls(const struct options *options, struct bench_pages set,
-			  json_t *report)
+			  struct bench_zrams *zrams, json_t *report)
 {
-	size_t count = bench_primitive_count + bench_store_count;
-	struct bench_lane *lanes = calloc(count, sizeof(*lanes));
+	struct bench_lane *lanes;
+	size_t count = all_lanes(&lanes);
 	unsigned rounds = options->rounds;
 	struct bench_data data;
 
-	bench_must(!lanes, "calloc");
-	memcpy(lanes, bench_primitive_lanes,
-	       bench_primitive_count * sizeof(*lanes));
-	memcpy(lanes + bench_primitive_count, bench_store_lanes,
-	       bench_store_count * sizeof(*lanes));
 	bench_data_init(&data, set, options->codec);
+	bench_zrams_fill(zrams, &data);
 	if (!rounds)
 		rounds = 2 *
 			 (unsigned)(set.count / bench_lanes_slice(set.count));
@@ -174,14 +245,33 @@ static void measure_calls(const struct options *options, struct bench_pages set,
 	free(lanes);
 }
 
+static void measure(const struct options *options, json_t *report)
+{
+	struct bench_zrams *zrams =
+		bench_zrams_new(KINDS * options->pages * TMEM_PAGE_SIZE);
+	struct kinds kinds = load(options, report);
+	size_t text = kinds.from[ELF];
+
+	bench_codecs(&kinds.set, kinds.from, kind_names, KINDS, report);
+	measure_calls(options, kinds.set, zrams, report);
+	bench_zrams_free(zrams);
+	bench_burst(&kinds.set, report);
+	bench_sustained(&kinds.set, options->slices, report);
+	bench_footprint(&kinds.set, options->copies, report);
+	/* The trees hold the text. */
+	bench_density(options->trees, &kinds.set, options->trees[0] ? text : 0,
+		      options->tree_pages, report);
+	bench_pages_free(&kinds.set);
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = parse(argc, argv);
 	json_t *report = json_object();
-	struct bench_pages set = load(&options, report);
 	bool all_met;
 
-	measure_calls(&options, set, report);
+	bench_must(!report, "json_object");
+	measure(&options, report);
 	all_met = bench_goals(report);
 	if (options.json &&
 	    json_dump_file(report, options.json, JSON_INDENT(1))) {
@@ -190,6 +280,5 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	json_decref(report);
-	bench_pages_free(&set);
 	return options.check && !all_met;
 }

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * zram devices, and lanes that read and write them (BENCHMARKS.md).
+ *
+ * A child makes the devices, tells their numbers, and waits until its parent
+ * closes a socket, be it by dying: then it removes them. It is forked before
+ * there are pages, and does not share them.
+ */
+#include "zram.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "clock.h"
+
+#define CONTROL	   "/sys/class/zram-control/"
+#define BUSY_TRIES 500
+#define BUSY_US	   10000
+
+static const char *const algorithms[BENCH_ZRAMS] = {"lzo-rle", "lz4"};
+
+struct bench_zrams {
+	int number[BENCH_ZRAMS]; /* of each device, -1: there is none */
+	int fd[BENCH_ZRAMS];
+	int keeper_fd;
+	pid_t keeper;
+};
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		r = -errno;
+	close(fd);
+	return r;
+}
+
+static int set_attribute(int number, const char *name, const char *value)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/block/zram%d/%s", number, name);
+	return write_text(path, value);
+}
+
+static void remove_device(int number)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", number);
+	/* The parent's descriptor of it may close after its socket. */
+	for (unsigned i = 0; i < BUSY_TRIES; i++) {
+		set_attribute(number, "reset", "1");
+		if (write_text(CONTROL "hot_remove", text) != -EBUSY)
+			return;
+		usleep(BUSY_US);
+	}
+	fprintf(stderr, "store: /dev/zram%d stays busy and is left behind\n",
+		number);
+}
+
+/* Returns the number of a new device, or -1. */
+static int add_device(const char *algorithm, uint64_t bytes)
+{
+	char text[32] = "";
+	int fd = open(CONTROL "hot_add", O_RDONLY | O_CLOEXEC), number;
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return -1;
+	number = atoi(text);
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)bytes);
+	if (set_attribute(number, "comp_algorithm", algorithm) ||
+	    set_attribute(number, "disksize", text)) {
+		remove_device(number);
+		return -1;
+	}
+	return number;
+}
+
+static void keep(int fd, uint64_t bytes)
+{
+	int number[BENCH_ZRAMS];
+	char end;
+
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	for (int i = 0; i < BENCH_ZRAMS; i++)
+		number[i] = add_device(algorithms[i], bytes);
+	if (write(fd, number, sizeof(number)) == sizeof(number))
+		while (read(fd, &end, 1) < 0 && errno == EINTR)
+			;
+	for (int i = 0; i < BENCH_ZRAMS; i++)
+		if (number[i] >= 0)
+			remove_device(number[i]);
+	_exit(0);
+}
+
+struct bench_zrams *bench_zrams_new(uint64_t bytes)
+{
+	struct bench_zrams *zrams;
+	int pair[2];
+
+	if (access(CONTROL "hot_add", R_OK)) {
+		printf("zram is left out: %shot_add: %s\n", CONTROL,
+		       strerror(errno));
+		return NULL;
+	}
+	zrams = malloc(sizeof(*zrams));
+	bench_must(!zrams, "malloc");
+	bench_must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair),
+		   "socketpair");
+	fflush(stdout);
+	zrams->keeper = fork();
+	bench_must(zrams->keeper < 0, "fork");
+	if (zrams->keeper == 0) {
+		close(pair[0]);
+		keep(pair[1], bytes);
+	}
+	close(pair[1]);
+	zrams->keeper_fd = pair[0];
+	bench_must(read(pair[0], zrams->number, sizeof(zrams->number)) !=
+			   sizeof(zrams->number),
+		   "making zram devices");
+	for (int i = 0; i < BENCH_ZRAMS; i++)
+		zrams->fd[i] = -1;
+	return zrams;
+}
+
+void bench_zrams_fill(struct bench_zrams *zrams, struct bench_data *data)
+{
+	for (int i = 0; zrams && i < BENCH_ZRAMS; i++) {
+		char path[32];
+		size_t page = 0;
+
+		snprintf(path, sizeof(path), "/dev/zram%d", zrams->number[i]);
+		if (zrams->number[i] >= 0)
+			zrams->fd[i] =
+				open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+		while (zrams->fd[i] >= 0 && page < data->set.count &&
+		       pwrite(zrams->fd[i], bench_page(&data->set, page),
+			      TMEM_PAGE_SIZE,
+			      (off_t)(page * TMEM_PAGE_SIZE)) == TMEM_PAGE_SIZE)
+			page++;
+		if (page == data->set.count)
+			data->zram[i] = zrams->fd[i];
+		else
+			printf("zram with %s is left out\n", algorithms[i]);
+	}
+}
+
+void bench_zrams_free(struct bench_zrams *zrams)
+{
+	if (!zrams)
+		return;
+	for (int i = 0; i < BENCH_ZRAMS; i++)
+		if (zrams->fd[i] >= 0)
+			close(zrams->fd[i]);
+	close(zrams->keeper_fd);
+	waitpid(zrams->keeper, NULL, 0);
+	free(zrams);
+}
+
+static void read_page(struct bench_worker *worker, int device, size_t page)
+{
+	bench_must(pread(worker->data->zram[device], worker->page,
+			 TMEM_PAGE_SIZE,
+			 (off_t)(page * TMEM_PAGE_SIZE)) != TMEM_PAGE_SIZE,
+		   "reading zram");
+}
+
+static void write_page(struct bench_worker *worker, int device, size_t page)
+{
+	bench_must(pwrite(worker->data->zram[device],
+			  bench_page(&worker->data->set, page), TMEM_PAGE_SIZE,
+			  (off_t)(page * TMEM_PAGE_SIZE)) != TMEM_PAGE_SIZE,
+		   "writing zram");
+}
+
+static void call_write_lzo(struct bench_worker *worker, size_t page,
+			   uint32_t index)
+{
+	write_page(worker, BENCH_ZRAM_LZO, page);
+}
+
+static void call_read_lzo(struct bench_worker *worker, size_t page,
+			  uint32_t index)
+{
+	read_page(worker, BENCH_ZRAM_LZO, page);
+}
+
+static void call_write_lz4(struct bench_worker *worker, size_t page,
+			   uint32_t index)
+{
+	write_page(worker, BENCH_ZRAM_LZ4, page);
+}
+
+static void call_read_lz4(struct bench_worker *worker, size_t page,
+			  uint32_t index)
+{
+	read_page(worker, BENCH_ZRAM_LZ4, page);
+}
+
+static bool with_lzo(const struct bench_data *data)
+{
+	return data->zram[BENCH_ZRAM_LZO] >= 0;
+}
+
+static bool with_lz4(const struct bench_data *data)
+{
+	return data->zram[BENCH_ZRAM_LZ4] >= 0;
+}
+
+const struct bench_lane bench_zram_lanes[] = {
+	{.name = "zram-write-lzo-rle",
+	 .call = call_write_lzo,
+	 .available = with_lzo},
+	{.name = "zram-read-lzo-rle",
+	 .call = call_read_lzo,
+	 .available = with_lzo},
+	{.name = "zram-write-lz4",
+	 .call = call_write_lz4,
+	 .available = with_lz4},
+	{.name = "zram-read-lz4", .call = call_read_lz4, .available = with_lz4},
+};
+const size_t bench_zram_count =
+	sizeof(bench_zram_lanes) / sizeof(bench_zram_lanes[0]);
