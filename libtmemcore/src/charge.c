@@ -303,9 +303,8 @@ static void recount_leaf(struct tmem_store *store, unsigned s,
 
 /* How far a recount has come in a shard. */
 struct walk {
-	uint32_t at;   /* next bucket */
-	uint32_t size; /* of the hash table; 0: not begun */
-	bool done;
+	uint32_t at; /* next bucket */
+	bool begun, done;
 };
 
 /* Go through a slice of a shard. Puts and flushes go on between slices: a leaf
@@ -317,18 +316,18 @@ static void recount_slice(struct tmem_store *store, unsigned s,
 	struct tmem_shard *shard = &store->index.shard[s];
 	struct tmem_buckets *leaves = &shard->leaves;
 
-	if (!walk->size) {
+	if (!walk->begun) {
 		each_pool(store, s, begin);
 		shard->counted = !shard->counted;
 		shard->recounting = true;
+		/* It may grow: what a new bucket gets has been counted, or is
+		 * there when its turn comes. */
+		leaves->keeps_size = true;
+		walk->begun = true;
 	}
-	/* Resized: leaves may be anywhere. */
-	if (walk->size != leaves->size)
-		walk->at = 0;
-	walk->size = leaves->size;
 	for (uint32_t n = 0; n < SLICE_BUCKETS && walk->at < leaves->size;
 	     n++) {
-		uint32_t id = leaves->head[walk->at++];
+		uint32_t id = *tmem_buckets_at(leaves, walk->at++);
 
 		while (id) {
 			struct tmem_leaf *leaf =
@@ -340,6 +339,7 @@ static void recount_slice(struct tmem_store *store, unsigned s,
 	}
 	if (walk->at == leaves->size) {
 		shard->recounting = false;
+		leaves->keeps_size = false;
 		each_pool(store, s, settle);
 		walk->done = true;
 	}

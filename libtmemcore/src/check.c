@@ -163,11 +163,11 @@ static void check_shard(struct checker *c, unsigned s)
 	uint32_t objects = c->objects, leaves = 0;
 
 	for (uint32_t b = 0; b < shard->objects.size; b++)
-		for (uint32_t id = shard->objects.head[b]; id;
+		for (uint32_t id = *tmem_buckets_at(&shard->objects, b); id;
 		     id = tmem_index_object(index, id)->chain)
 			check_object(c, s, id);
 	for (uint32_t b = 0; b < shard->leaves.size; b++)
-		for (uint32_t id = shard->leaves.head[b]; id;
+		for (uint32_t id = *tmem_buckets_at(&shard->leaves, b); id;
 		     id = tmem_index_leaf(index, id)->chain)
 			leaves++;
 	if (c->objects - objects != shard->objects.count)

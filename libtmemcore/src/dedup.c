@@ -19,11 +19,6 @@
 #endif
 #include "content.h"
 
-#define BUCKETS_MIN 16u
-/* Contents a bucket before the table grows. A longer walk costs a put little
- * beside its hash and its comparison; buckets cost every page. */
-#define LOAD_MOST 2u
-
 static uint32_t fold(uint64_t hash)
 {
 	return (uint32_t)(hash ^ hash >> 32);
@@ -49,7 +44,17 @@ static struct tmem_dedup_part *part_of(struct tmem_dedup_table *dedup,
 
 static uint32_t *bucket_of(struct tmem_dedup_part *part, uint32_t hash)
 {
-	return &part->bucket[hash / TMEM_DEDUP_PARTS & (part->buckets - 1)];
+	return tmem_buckets_head(&part->buckets, hash / TMEM_DEDUP_PARTS);
+}
+
+/* For a content that is chained. */
+static uint32_t rehash(void *ctx, uint32_t id, uint32_t **chain)
+{
+	const struct tmem_contents *contents = ctx;
+	struct tmem_meta *meta = tmem_content_meta(contents, id);
+
+	*chain = &meta->chain;
+	return meta->hash / TMEM_DEDUP_PARTS;
 }
 
 static uint32_t fill_hash(uint64_t fill, enum tmem_kind kind, uint32_t domain)
@@ -91,14 +96,9 @@ int tmem_dedup_init(struct tmem_dedup_table *dedup, struct tmem_arena *arena,
 		r = tmem_lock_init(&part->lock, TMEM_LOCK_DEDUP);
 		if (r < 0)
 			break;
-		part->bucket = tmem_budget_alloc(
-			budget, BUCKETS_MIN * sizeof(*part->bucket));
-		if (!part->bucket) {
+		r = tmem_buckets_init(&part->buckets, budget);
+		if (r < 0)
 			tmem_lock_deinit(&part->lock);
-			r = -ENOMEM;
-			break;
-		}
-		part->buckets = BUCKETS_MIN;
 	}
 	if (r < 0)
 		tmem_dedup_deinit(dedup);
@@ -110,11 +110,9 @@ void tmem_dedup_deinit(struct tmem_dedup_table *dedup)
 	for (unsigned i = 0; i < TMEM_DEDUP_PARTS; i++) {
 		struct tmem_dedup_part *part = &dedup->part[i];
 
-		if (!part->bucket)
+		if (!part->buckets.size)
 			break;
-		tmem_budget_free(dedup->budget, part->bucket,
-				 part->buckets * sizeof(*part->bucket));
-		part->bucket = NULL;
+		tmem_buckets_deinit(&part->buckets, dedup->budget);
 		tmem_lock_deinit(&part->lock);
 	}
 }
@@ -216,69 +214,19 @@ uint32_t tmem_dedup_find_fill(struct tmem_contents *contents, uint64_t fill,
 	return id;
 }
 
-/* Change the number of buckets. Without memory the chains just get longer. */
-static void resize(struct tmem_contents *contents, struct tmem_dedup_part *part,
-		   uint32_t buckets)
-{
-	struct tmem_budget *budget = contents->dedup.budget;
-	uint32_t old = part->buckets, *old_bucket = part->bucket;
-	uint32_t *bucket = tmem_budget_alloc(budget, buckets * sizeof(*bucket));
-
-	if (!bucket)
-		return;
-	part->bucket = bucket;
-	part->buckets = buckets;
-	for (uint32_t i = 0; i < old; i++) {
-		for (uint32_t id = old_bucket[i], next; id; id = next) {
-			struct tmem_meta *meta =
-				tmem_content_meta(contents, id);
-			uint32_t *head = bucket_of(part, meta->hash);
-
-			next = meta->chain;
-			meta->chain = *head;
-			*head = id;
-		}
-	}
-	tmem_budget_free(budget, old_bucket, old * sizeof(*old_bucket));
-}
-
 void tmem_dedup_add(struct tmem_contents *contents, uint32_t id)
 {
-	struct tmem_meta *meta = tmem_content_meta(contents, id);
 	bool fill = tmem_content_load(contents, id).codec == TMEM_CODEC_FILL;
 	uint32_t hash = hash_of(contents, id);
 	struct tmem_dedup_part *part = part_of(&contents->dedup, hash);
 
 	tmem_lock_acquire(&part->lock);
-	if (fill) {
+	if (fill)
 		*fill_slot(part, hash) = id;
-	} else {
-		uint32_t *head;
-
-		if (part->count >= part->buckets * LOAD_MOST)
-			resize(contents, part, 2 * part->buckets);
-		head = bucket_of(part, hash);
-		meta->chain = *head;
-		*head = id;
-		part->count++;
-	}
+	else
+		tmem_buckets_enter(&part->buckets, contents->dedup.budget,
+				   rehash, contents, id);
 	tmem_lock_release(&part->lock);
-}
-
-static void unchain(struct tmem_contents *contents,
-		    struct tmem_dedup_part *part, uint32_t id)
-{
-	struct tmem_meta *meta = tmem_content_meta(contents, id);
-	uint32_t *link = bucket_of(part, meta->hash);
-
-	while (*link != id) {
-		assert(*link && "content missing from the dedup table");
-		link = &tmem_content_meta(contents, *link)->chain;
-	}
-	*link = meta->chain;
-	part->count--;
-	if (part->buckets > BUCKETS_MIN && part->count < part->buckets / 8)
-		resize(contents, part, part->buckets / 2);
 }
 
 static bool put_down_locked(struct tmem_contents *contents,
@@ -294,7 +242,8 @@ static bool put_down_locked(struct tmem_contents *contents,
 				      memory_order_acq_rel) != what)
 		return false;
 	if (!fill)
-		unchain(contents, part, id);
+		tmem_buckets_leave(&part->buckets, contents->dedup.budget,
+				   rehash, contents, id);
 	else if (*fill_slot(part, hash) == id)
 		*fill_slot(part, hash) = 0;
 	return true;
@@ -378,19 +327,20 @@ unsigned tmem_dedup_each(struct tmem_contents *contents,
 		struct tmem_dedup_part *part = &contents->dedup.part[i];
 		uint32_t count = 0, id, hash;
 
-		for (uint32_t b = 0; b < part->buckets; b++) {
-			for (id = part->bucket[b]; id;
+		for (uint32_t b = 0; b < part->buckets.size; b++) {
+			for (id = *tmem_buckets_at(&part->buckets, b); id;
 			     id = tmem_content_meta(contents, id)->chain) {
 				hash = hash_of(contents, id);
 				misplaced += part_of(&contents->dedup, hash) !=
 						     part ||
 					     bucket_of(part, hash) !=
-						     &part->bucket[b];
+						     tmem_buckets_at(
+							     &part->buckets, b);
 				count++;
 				fn(ctx, id);
 			}
 		}
-		misplaced += count != part->count;
+		misplaced += count != part->buckets.count;
 		for (unsigned f = 0; f < TMEM_DEDUP_FILLS; f++) {
 			id = part->fill[f];
 			if (!id)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Finding an equal content. A hash table of content ids, chained through their
- * meta records, in TMEM_DEDUP_PARTS parts with a lock each; a part grows on
- * its own. The 32 bits of hash that the meta record holds pick part and bucket,
+ * meta records, in TMEM_DEDUP_PARTS parts with a lock each. The 32 bits of hash that the meta record holds pick part and bucket,
  * so the table is rebuilt on reopening without reading a page. A hash only
  * nominates: bytes are compared before anything is shared. It is seeded with
  * the arena's secret.
@@ -20,7 +19,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include "budget.h"
+#include "buckets.h"
 #include "lock.h"
 #include "slab.h"
 
@@ -33,9 +32,7 @@ struct tmem_contents;
 
 struct tmem_dedup_part {
 	struct tmem_lock lock;
-	uint32_t *bucket; /* first content of each chain, or 0 */
-	uint32_t buckets; /* power of 2 */
-	uint32_t count;
+	struct tmem_buckets buckets;
 	uint32_t fill[TMEM_DEDUP_FILLS];
 };
 

@@ -68,7 +68,8 @@ static void dump_objects(const struct tmem_store *store, FILE *out,
 	for (uint32_t b = 0; b < objects->size; b++) {
 		const struct tmem_object *object;
 
-		for (uint32_t id = objects->head[b]; id; id = object->chain) {
+		for (uint32_t id = *tmem_buckets_at(objects, b); id;
+		     id = object->chain) {
 			object = tmem_index_object(index, id);
 			if (atomic_load(&object->pool) != pool->id)
 				continue;

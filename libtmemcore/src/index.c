@@ -14,11 +14,6 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define BUCKETS_MIN 16u
-/* Records a bucket before a table grows: half a cache miss more for a get, two
- * bytes less for each page of small files. */
-#define LOAD_MOST 2u
-
 uint64_t tmem_index_hash(const struct tmem_index *index, uint32_t pool,
 			 const struct tmem_oid *oid)
 {
@@ -34,22 +29,6 @@ static uint64_t leaf_hash(const struct tmem_index *index, uint32_t object,
 	const uint32_t name[] = {object, block};
 
 	return XXH3_64bits_withSeed(name, sizeof(name), index->secret);
-}
-
-static int buckets_init(struct tmem_buckets *b, struct tmem_budget *budget)
-{
-	b->head = tmem_budget_alloc(budget, BUCKETS_MIN * sizeof(*b->head));
-	if (!b->head)
-		return -ENOMEM;
-	b->size = BUCKETS_MIN;
-	b->count = 0;
-	return 0;
-}
-
-static void buckets_deinit(struct tmem_buckets *b, struct tmem_budget *budget)
-{
-	tmem_budget_free(budget, b->head, b->size * sizeof(*b->head));
-	b->head = NULL;
 }
 
 int tmem_index_init(struct tmem_index *index, struct tmem_arena *arena)
@@ -77,11 +56,11 @@ int tmem_index_init(struct tmem_index *index, struct tmem_arena *arena)
 		r = tmem_lock_init(&shard->lock, TMEM_LOCK_SHARD);
 		if (r < 0)
 			break;
-		r = buckets_init(&shard->objects, index->budget);
+		r = tmem_buckets_init(&shard->objects, index->budget);
 		if (r == 0)
-			r = buckets_init(&shard->leaves, index->budget);
+			r = tmem_buckets_init(&shard->leaves, index->budget);
 		if (r < 0) {
-			buckets_deinit(&shard->objects, index->budget);
+			tmem_buckets_deinit(&shard->objects, index->budget);
 			tmem_lock_deinit(&shard->lock);
 			break;
 		}
@@ -96,105 +75,45 @@ void tmem_index_deinit(struct tmem_index *index)
 	for (unsigned i = 0; i < TMEM_SHARDS; i++) {
 		struct tmem_shard *shard = &index->shard[i];
 
-		if (!shard->leaves.head)
+		if (!shard->leaves.size)
 			break;
-		buckets_deinit(&shard->objects, index->budget);
-		buckets_deinit(&shard->leaves, index->budget);
+		tmem_buckets_deinit(&shard->objects, index->budget);
+		tmem_buckets_deinit(&shard->leaves, index->budget);
 		tmem_lock_deinit(&shard->lock);
 	}
 	tmem_table_deinit(&index->leaves);
 	tmem_table_deinit(&index->objects);
 }
 
-static uint32_t *bucket(struct tmem_buckets *b, uint64_t hash)
+static uint32_t rehash_object(void *ctx, uint32_t id, uint32_t **chain)
 {
-	return &b->head[hash & (b->size - 1)];
-}
-
-static uint64_t object_rehash(struct tmem_index *index, uint32_t id,
-			      uint32_t **chain)
-{
+	struct tmem_index *index = ctx;
 	struct tmem_object *object = tmem_index_object(index, id);
 
 	*chain = &object->chain;
-	return tmem_index_hash(
+	return (uint32_t)tmem_index_hash(
 		index,
 		atomic_load_explicit(&object->pool, memory_order_relaxed),
 		&object->oid);
 }
 
-static uint64_t leaf_rehash(struct tmem_index *index, uint32_t id,
-			    uint32_t **chain)
+static uint32_t rehash_leaf(void *ctx, uint32_t id, uint32_t **chain)
 {
+	struct tmem_index *index = ctx;
 	struct tmem_leaf *leaf = tmem_index_leaf(index, id);
 
 	*chain = &leaf->chain;
-	return leaf_hash(
+	return (uint32_t)leaf_hash(
 		index,
 		atomic_load_explicit(&leaf->object, memory_order_relaxed),
 		leaf->block);
-}
-
-typedef uint64_t rehash_fn(struct tmem_index *index, uint32_t id,
-			   uint32_t **chain);
-
-static void resize(struct tmem_index *index, struct tmem_buckets *b,
-		   uint32_t size, rehash_fn *rehash)
-{
-	struct tmem_buckets old = *b;
-	uint32_t *head = tmem_budget_alloc(index->budget, size * sizeof(*head));
-
-	if (!head)
-		return;
-	b->head = head;
-	b->size = size;
-	for (uint32_t i = 0; i < old.size; i++) {
-		for (uint32_t id = old.head[i], next; id; id = next) {
-			uint32_t *chain, *to;
-
-			to = bucket(b, rehash(index, id, &chain));
-			next = *chain;
-			*chain = *to;
-			*to = id;
-		}
-	}
-	buckets_deinit(&old, index->budget);
-}
-
-static void enter(struct tmem_index *index, struct tmem_buckets *b, uint32_t id,
-		  rehash_fn *rehash)
-{
-	uint32_t *chain, *to;
-
-	if (b->count >= b->size * LOAD_MOST)
-		resize(index, b, 2 * b->size, rehash);
-	to = bucket(b, rehash(index, id, &chain));
-	*chain = *to;
-	*to = id;
-	b->count++;
-}
-
-static void leave(struct tmem_index *index, struct tmem_buckets *b, uint32_t id,
-		  rehash_fn *rehash)
-{
-	uint32_t *chain, *at = bucket(b, rehash(index, id, &chain));
-
-	while (*at != id) {
-		assert(*at && "record missing from its hash table");
-		rehash(index, *at, &at);
-	}
-	rehash(index, id, &chain);
-	*at = *chain;
-	b->count--;
-	if (b->size > BUCKETS_MIN && b->count < b->size / 8)
-		resize(index, b, b->size / 2, rehash);
 }
 
 uint32_t tmem_index_find_object(struct tmem_index *index,
 				struct tmem_shard *shard,
 				const struct tmem_key *key)
 {
-	uint32_t id = *bucket(&shard->objects, key->hash);
+	uint32_t id = *tmem_buckets_head(&shard->objects, (uint32_t)key->hash);
 
 	while (id) {
 		struct tmem_object *object = tmem_index_object(index, id);
@@ -217,7 +136,8 @@ uint32_t tmem_index_find_leaf(struct tmem_index *index,
 
 	if (!object)
 		return 0;
-	id = *bucket(&shard->leaves, leaf_hash(index, object, key->block));
+	id = *tmem_buckets_head(&shard->leaves,
+				(uint32_t)leaf_hash(index, object, key->block));
 	while (id) {
 		struct tmem_leaf *leaf = tmem_index_leaf(index, id);
 
@@ -279,7 +199,8 @@ static void link_leaf(struct tmem_index *index, struct tmem_shard *shard,
 	object->leaf = id;
 	object->leaves++;
 	enqueue(index, queue, id);
-	enter(index, &shard->leaves, id, leaf_rehash);
+	tmem_buckets_enter(&shard->leaves, index->budget, rehash_leaf, index,
+			   id);
 }
 
 static int make_object(struct tmem_index *index, struct tmem_shard *shard,
@@ -296,7 +217,8 @@ static int make_object(struct tmem_index *index, struct tmem_shard *shard,
 	object->leaves = 0;
 	/* Release: the commit. */
 	atomic_store_explicit(&object->pool, key->pool, memory_order_release);
-	enter(index, &shard->objects, *id, object_rehash);
+	tmem_buckets_enter(&shard->objects, index->budget, rehash_object, index,
+			   *id);
 	return 0;
 }
 
@@ -305,7 +227,8 @@ static void drop_object(struct tmem_index *index, struct tmem_shard *shard,
 {
 	struct tmem_object *object = tmem_index_object(index, id);
 
-	leave(index, &shard->objects, id, object_rehash);
+	tmem_buckets_leave(&shard->objects, index->budget, rehash_object, index,
+			   id);
 	/* Release: after its leaves' end. */
 	atomic_store_explicit(&object->pool, 0, memory_order_release);
 	tmem_table_free(&index->objects, id);
@@ -357,7 +280,8 @@ void tmem_index_drop_leaf(struct tmem_index *index, struct tmem_shard *shard,
 		atomic_load_explicit(&leaf->object, memory_order_relaxed);
 	struct tmem_object *object = tmem_index_object(index, object_id);
 
-	leave(index, &shard->leaves, id, leaf_rehash);
+	tmem_buckets_leave(&shard->leaves, index->budget, rehash_leaf, index,
+			   id);
 	dequeue(index, queue, id);
 	if (leaf->object_prev)
 		tmem_index_leaf(index, leaf->object_prev)->object_next =
@@ -399,7 +323,8 @@ void tmem_index_found_leaf(struct tmem_index *index, struct tmem_shard *shard,
 
 		object->leaf = 0;
 		object->leaves = 0;
-		enter(index, &shard->objects, object_id, object_rehash);
+		tmem_buckets_enter(&shard->objects, index->budget,
+				   rehash_object, index, object_id);
 	}
 	leaf->visited = 0;
 	leaf->counted = shard->counted;

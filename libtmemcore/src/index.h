@@ -9,23 +9,17 @@
  * which eviction and the flush of a whole pool walk.
  *
  * Threading: everything here except tmem_index_shard_of() is under the
- * shard's lock (TMEM_LOCK_SHARD). Hash tables resize there; without memory
- * chains just get longer.
+ * shard's lock (TMEM_LOCK_SHARD).
  */
 #ifndef TMEM_INDEX_H
 #define TMEM_INDEX_H
 
+#include "buckets.h"
 #include "lock.h"
 #include "records.h"
 #include "table.h"
 
 #define TMEM_SHARDS 32u
-
-struct tmem_buckets {
-	uint32_t *head; /* first record of each chain, or 0 */
-	uint32_t size;	/* power of 2 */
-	uint32_t count; /* records */
-};
 
 struct tmem_shard {
 	struct tmem_lock lock;
