@@ -29,8 +29,10 @@ static int by_ns(const void *a, const void *b)
 
 static double median(uint32_t *ns, size_t count)
 {
+	size_t middle = count / 2;
+
 	qsort(ns, count, sizeof(*ns), by_ns);
-	return ns[count / 2];
+	return ns[middle];
 }
 
 /* Codecs take turns page by page; which comes first, and finds the page cold,

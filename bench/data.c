@@ -27,7 +27,7 @@ static void pack(struct bench_packed *packed, struct bench_pages set,
 
 	packed->room = bench_pages_new(set.count);
 	packed->start = calloc(set.count + 1, sizeof(*packed->start));
-	packed->raw = calloc(set.count, sizeof(*packed->raw));
+	packed->raw = calloc(set.count + 1, sizeof(*packed->raw));
 	bench_must(!packed->start || !packed->raw, "calloc");
 	for (size_t i = 0; i < set.count; i++) {
 		uint8_t out[TMEM_PAGE_SIZE];

@@ -75,7 +75,7 @@ static void load_file(const char *path, bool elf, struct bench_pages *to,
 		uint64_t word;
 
 		n = read(fd, page, TMEM_PAGE_SIZE);
-		if (n <= 0 || (elf && memcmp(page, "\177ELF", 4)))
+		if (n <= 0 || (elf && memcmp(page, "\177ELF", 4) != 0))
 			break;
 		elf = false; /* it is one */
 		memset(page + n, 0, TMEM_PAGE_SIZE - (size_t)n);

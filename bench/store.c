@@ -36,9 +36,15 @@ struct options {
 	const char *json;
 	unsigned rounds; /* 0: as many as the set has slices, twice */
 	bool in_order, check;
+	unsigned parts; /* to run, bits by enum part */
 	char *const *trees;
 	pid_t pid;
 };
+
+enum part { CODECS, CALLS, BURST, SUSTAINED, FOOTPRINT, DENSITY, PARTS };
+
+static const char *const part_names[PARTS] = {"codecs",	   "calls",  "burst",
+					      "sustained", "memory", "density"};
 
 static void usage(int status)
 {
@@ -51,6 +57,7 @@ static void usage(int status)
 		"  --tree-pages N  of each TREE, for the density (default 65536)\n"
 		"  --copies N    of these pages, for the memory (default 8)\n"
 		"  --slices N    of sustained puts, 0.5 s each (default 5)\n"
+		"  --only PARTS  of codecs,calls,burst,sustained,memory,density\n"
 		"  --codec NAME  of pages just put: lz4 (default), lzo or zstd\n"
 		"  --rounds N    of the calls' slices (default: the set, twice)\n"
 		"  --in-order    of the pages of an object, not at random\n"
@@ -69,6 +76,26 @@ static enum tmem_codec codec_named(const char *name)
 	fprintf(stderr, "store: no codec %s; there are lz4, lzo and zstd\n",
 		name);
 	exit(2);
+}
+
+static unsigned parts_named(char *names)
+{
+	unsigned parts = 0;
+	char *rest = NULL, *name;
+	int i;
+
+	for (name = strtok_r(names, ",", &rest); name;
+	     name = strtok_r(NULL, ",", &rest)) {
+		for (i = 0; i < PARTS && strcmp(name, part_names[i]) != 0; i++)
+			;
+		if (i == PARTS) {
+			fprintf(stderr,
+				"store: no part %s; --help lists them\n", name);
+			exit(2);
+		}
+		parts |= 1u << i;
+	}
+	return parts;
 }
 
 static unsigned long number(const char *option, const char *text,
@@ -92,6 +119,7 @@ static struct options parse(int argc, char **argv)
 		{"tree-pages", required_argument, NULL, 't'},
 		{"copies", required_argument, NULL, 'n'},
 		{"slices", required_argument, NULL, 's'},
+		{"only", required_argument, NULL, 'O'},
 		{"codec", required_argument, NULL, 'c'},
 		{"rounds", required_argument, NULL, 'r'},
 		{"in-order", no_argument, NULL, 'o'},
@@ -106,6 +134,7 @@ static struct options parse(int argc, char **argv)
 		.tree_pages = TREE_PAGES,
 		.copies = COPIES,
 		.slices = SLICES,
+		.parts = (1u << PARTS) - 1,
 		.codec = TMEM_CODEC_LZ4,
 	};
 	int c;
@@ -127,6 +156,9 @@ static struct options parse(int argc, char **argv)
 		case 's':
 			options.slices =
 				(unsigned)number("slices", optarg, 1, 1000);
+			break;
+		case 'O':
+			options.parts = parts_named(optarg);
 			break;
 		case 'c':
 			options.codec = codec_named(optarg);
@@ -235,7 +267,7 @@ static void measure_calls(const struct options *options, struct bench_pages set,
 	struct bench_data data;
 
 	bench_data_init(&data, set, options->codec);
-	bench_zrams_fill(zrams, &data);
+	bench_zrams_fill(zrams, &data, report);
 	if (!rounds)
 		rounds = 2 *
 			 (unsigned)(set.count / bench_lanes_slice(set.count));
@@ -245,22 +277,37 @@ static void measure_calls(const struct options *options, struct bench_pages set,
 	free(lanes);
 }
 
+static bool wanted(const struct options *options, enum part part)
+{
+	return options->parts & 1u << part;
+}
+
 static void measure(const struct options *options, json_t *report)
 {
-	struct bench_zrams *zrams =
-		bench_zrams_new(KINDS * options->pages * TMEM_PAGE_SIZE);
-	struct kinds kinds = load(options, report);
-	size_t text = kinds.from[ELF];
+	struct bench_zrams *zrams = NULL;
+	struct kinds kinds;
+	size_t skip;
 
-	bench_codecs(&kinds.set, kinds.from, kind_names, KINDS, report);
-	measure_calls(options, kinds.set, zrams, report);
+	if (wanted(options, CALLS))
+		zrams = bench_zrams_new(KINDS * options->pages *
+					TMEM_PAGE_SIZE);
+	kinds = load(options, report);
+	/* In the density, the trees hold the text. */
+	skip = options->trees[0] ? kinds.from[ELF] : 0;
+	if (wanted(options, CODECS))
+		bench_codecs(&kinds.set, kinds.from, kind_names, KINDS, report);
+	if (wanted(options, CALLS))
+		measure_calls(options, kinds.set, zrams, report);
 	bench_zrams_free(zrams);
-	bench_burst(&kinds.set, report);
-	bench_sustained(&kinds.set, options->slices, report);
-	bench_footprint(&kinds.set, options->copies, report);
-	/* The trees hold the text. */
-	bench_density(options->trees, &kinds.set, options->trees[0] ? text : 0,
-		      options->tree_pages, report);
+	if (wanted(options, BURST))
+		bench_burst(&kinds.set, report);
+	if (wanted(options, SUSTAINED))
+		bench_sustained(&kinds.set, options->slices, report);
+	if (wanted(options, FOOTPRINT))
+		bench_footprint(&kinds.set, options->copies, report);
+	if (wanted(options, DENSITY))
+		bench_density(options->trees, &kinds.set, skip,
+			      options->tree_pages, report);
 	bench_pages_free(&kinds.set);
 }
 

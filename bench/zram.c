@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "clock.h"
+#include "report.h"
 
 #define CONTROL	   "/sys/class/zram-control/"
 #define BUSY_TRIES 500
@@ -142,7 +143,30 @@ struct bench_zrams *bench_zrams_new(uint64_t bytes)
 	return zrams;
 }
 
-void bench_zrams_fill(struct bench_zrams *zrams, struct bench_data *data)
+/* What the set costs there. */
+static void note_memory(int number, const char *algorithm, json_t *report)
+{
+	unsigned long long compressed, used;
+	char path[64];
+	FILE *stat;
+
+	snprintf(path, sizeof(path), "/sys/block/zram%d/mm_stat", number);
+	stat = fopen(path, "re");
+	if (stat && fscanf(stat, "%*u %llu %llu", &compressed, &used) == 2) {
+		bench_set(report, (double)compressed, "zram/%s/compressed",
+			  algorithm);
+		bench_set(report, (double)used, "zram/%s/used", algorithm);
+		printf("zram, %s: %.1f MiB compressed, %.1f used: %.3f\n",
+		       algorithm, (double)compressed / 1048576,
+		       (double)used / 1048576,
+		       (double)used / (double)compressed);
+	}
+	if (stat)
+		fclose(stat);
+}
+
+void bench_zrams_fill(struct bench_zrams *zrams, struct bench_data *data,
+		      json_t *report)
 {
 	for (int i = 0; zrams && i < BENCH_ZRAMS; i++) {
 		char path[32];
@@ -157,10 +181,12 @@ void bench_zrams_fill(struct bench_zrams *zrams, struct bench_data *data)
 			      TMEM_PAGE_SIZE,
 			      (off_t)(page * TMEM_PAGE_SIZE)) == TMEM_PAGE_SIZE)
 			page++;
-		if (page == data->set.count)
-			data->zram[i] = zrams->fd[i];
-		else
+		if (page < data->set.count) {
 			printf("zram with %s is left out\n", algorithms[i]);
+			continue;
+		}
+		data->zram[i] = zrams->fd[i];
+		note_memory(zrams->number[i], algorithms[i], report);
 	}
 }
 

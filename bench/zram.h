@@ -15,9 +15,11 @@ struct bench_zrams; /* the devices, and the process that removes them */
  * NULL, having said why, where that cannot be done. */
 struct bench_zrams *bench_zrams_new(uint64_t bytes);
 
-/** Write the set to all devices and let data's lanes have them. NULL is fine.
- * A device that fails is left out, which is said. */
-void bench_zrams_fill(struct bench_zrams *zrams, struct bench_data *data);
+/** Write the set to all devices, note zram/ALGORITHM/{compressed,used} and let
+ * data's lanes have them. NULL is fine. A device that fails is left out, which
+ * is said. */
+void bench_zrams_fill(struct bench_zrams *zrams, struct bench_data *data,
+		      json_t *report);
 
 /** Remove them; NULL is fine. They are removed as well when the process ends
  * in any other way. */
