@@ -11,7 +11,8 @@
  *     and has one handle.
  *  5. A content's slot is its own; no slot and no record is without one.
  *  6. A content stands in the dedup table once when it has a domain (a fill
- *     content at most once), and not at all when it has none.
+ *     content at most once), and not at all when it has none or is young; and
+ *     a young one in the ring of its shard.
  *  7. What pools, owners and parts count is what leaves hold.
  *  8. The budget's used is private memory and what the arena has allocated,
  *     and the kernel says the same of the arena.
@@ -81,8 +82,8 @@ static void check_handle(struct checker *c, const struct tmem_pool_state *pool,
 		bad(c, "leaf %u: content %u is not complete", leaf, id);
 	if (w.kind != pool->kind)
 		bad(c, "leaf %u: content %u is of the other kind", leaf, id);
-	if (w.domain != TMEM_DOMAIN_NONE ? w.domain != pool->domain
-					 : tmem_content_refs(contents, id) > 1)
+	if ((w.domain != TMEM_DOMAIN_NONE && w.domain != pool->domain) ||
+	    (!tmem_word_listed(w) && tmem_content_refs(contents, id) > 1))
 		bad(c, "leaf %u: content %u is shared across domains", leaf,
 		    id);
 	tally->pages++;
@@ -310,9 +311,9 @@ static unsigned check_content(struct checker *c, uint32_t id)
 	if (refs != seen->handles || !refs)
 		bad(c, "content %u: %u handles, references and pins %#x", id,
 		    seen->handles, refs);
-	if (w.domain == TMEM_DOMAIN_NONE ? seen->in_table != 0
-	    : fill			 ? seen->in_table > 1
-					 : seen->in_table != 1)
+	if (!tmem_word_listed(w) ? seen->in_table != 0
+	    : fill		 ? seen->in_table > 1
+				 : seen->in_table != 1)
 		bad(c, "content %u: %u times in the dedup table", id,
 		    seen->in_table);
 	if (fill)
@@ -347,6 +348,9 @@ static void check_contents(struct checker *c)
 		slots += check_content(c, id);
 		held[codec]++;
 	}
+	if (tmem_nursery_check(c->store))
+		bad(c, "nursery: %u entries or counts are wrong",
+		    tmem_nursery_check(c->store));
 	tmem_slab_stats(c->store->slabs, &slabs);
 	if (slots != slabs.used_slots)
 		bad(c, "%" PRIu64 " contents in slots, %" PRIu64 " slots used",

@@ -118,7 +118,7 @@ static int zstd_decompress(struct workspace *ws, const void *in, size_t size,
 	return n == TMEM_PAGE_SIZE ? 0 : -EBADMSG;
 }
 
-static const struct codec codec_table[TMEM_CODEC_COUNT] = {
+static const struct codec codec_table[TMEM_CODEC_COUNT + 1] = {
 	[TMEM_CODEC_NONE] = {.name = "none"},
 	[TMEM_CODEC_FILL] = {.name = "fill"},
 	[TMEM_CODEC_RAW] = {.name = "raw", .decompress = raw_decompress},
@@ -132,6 +132,7 @@ static const struct codec codec_table[TMEM_CODEC_COUNT] = {
 			     .compress = zstd_compress,
 			     .decompress = zstd_decompress,
 			     .needs_workspace = true},
+	[TMEM_CODEC_COUNT] = {.name = "young", .decompress = raw_decompress},
 };
 
 static struct workspace *free_workspace(struct workspace *ws)
@@ -257,7 +258,7 @@ int tmem_codec_decompress(struct tmem_codecs *codecs, enum tmem_codec codec,
 	struct workspace *ws;
 	int r;
 
-	if (codec >= TMEM_CODEC_COUNT || !codec_table[codec].decompress ||
+	if (codec > TMEM_CODEC_YOUNG || !codec_table[codec].decompress ||
 	    size > TMEM_PAGE_SIZE)
 		return -EBADMSG;
 	if (!codec_table[codec].needs_workspace)
@@ -270,7 +271,7 @@ int tmem_codec_decompress(struct tmem_codecs *codecs, enum tmem_codec codec,
 
 const char *tmem_codec_name(enum tmem_codec codec)
 {
-	return codec < TMEM_CODEC_COUNT ? codec_table[codec].name : "?";
+	return codec <= TMEM_CODEC_YOUNG ? codec_table[codec].name : "?";
 }
 
 bool tmem_page_is_fill(const void *page, uint64_t *word)

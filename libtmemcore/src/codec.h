@@ -17,6 +17,10 @@
 /** A page that compresses to more than this is held raw. */
 #define TMEM_CODEC_MOST 3712u
 
+/** How the arena's words name pages in the nursery: raw, and to be compressed
+ * later. No codec that a caller could ask for. */
+#define TMEM_CODEC_YOUNG ((enum tmem_codec)TMEM_CODEC_COUNT)
+
 struct tmem_codecs; /* the workspaces of one store */
 
 /** One workspace a processor and one more, but no more than fit in most bytes,
@@ -36,7 +40,7 @@ size_t tmem_codec_compress(struct tmem_codecs *codecs, enum tmem_codec codec,
 			   const void *page, void *out);
 
 /**
- * Decompress size bytes (codec RAW: a copy of 4096) into page; in may be
+ * Decompress size bytes (codec RAW or YOUNG: a copy of 4096) into page; in may be
  * anything, out of bounds is never touched. Returns 0 or -EBADMSG.
  */
 int tmem_codec_decompress(struct tmem_codecs *codecs, enum tmem_codec codec,

@@ -7,6 +7,7 @@
  *   free:    (no leaf) -> word = 0 -> slot free -> id free
  *   move:    new slot taken -> bytes -> word -> old slot free
  *   recode:  the same, the word telling another codec and size
+ *   ripen:   meta -> word
  */
 #include "content.h"
 #include <errno.h>
@@ -83,7 +84,7 @@ int tmem_content_new(struct tmem_contents *contents,
 	atomic_store_explicit(&meta->refs, 1, memory_order_release);
 	atomic_store_explicit(tmem_content_word(contents, new),
 			      tmem_word_pack(w), memory_order_release);
-	if (spec->domain != TMEM_DOMAIN_NONE)
+	if (tmem_word_listed(w))
 		tmem_dedup_add(contents, new);
 	*id = new;
 	return 0;
@@ -108,6 +109,22 @@ static void content_free(struct tmem_contents *contents, uint32_t id)
 	if (w.codec != TMEM_CODEC_FILL)
 		tmem_slab_free(contents->slabs, w.place);
 	tmem_table_free(&contents->table, id);
+}
+
+void tmem_content_ripen(struct tmem_contents *contents, uint32_t id,
+			uint32_t domain, uint32_t hash)
+{
+	struct tmem_content_word w = tmem_content_load(contents, id);
+	struct tmem_meta *meta = tmem_content_meta(contents, id);
+
+	w.codec = TMEM_CODEC_RAW;
+	w.domain = domain;
+	meta->hash = hash;
+	meta->chain = 0;
+	atomic_store_explicit(tmem_content_word(contents, id),
+			      tmem_word_pack(w), memory_order_release);
+	tmem_content_count(contents, TMEM_CODEC_YOUNG, UINT64_MAX);
+	tmem_content_count(contents, TMEM_CODEC_RAW, 1);
 }
 
 bool tmem_content_put_down_shared(struct tmem_contents *contents, uint32_t id,

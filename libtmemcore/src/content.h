@@ -76,6 +76,12 @@ static inline struct tmem_content_word tmem_word_unpack(uint64_t word)
 	return w;
 }
 
+/** Whether a content with this word stands in the dedup table. */
+static inline bool tmem_word_listed(struct tmem_content_word w)
+{
+	return w.domain != TMEM_DOMAIN_NONE && w.codec != TMEM_CODEC_YOUNG;
+}
+
 static inline tmem_word *tmem_content_word(const struct tmem_contents *contents,
 					   uint32_t id)
 {
@@ -148,7 +154,7 @@ struct tmem_content_spec {
 };
 
 /** Make a content with one reference, the caller's, and enter it into the
- * dedup table if it has a domain. Returns 0; -ENOMEM or -ENOSPC when there is
+ * dedup table if it has a domain and is not young. Returns 0; -ENOMEM or -ENOSPC when there is
  * no room. */
 int tmem_content_new(struct tmem_contents *contents,
 		     const struct tmem_content_spec *spec, uint32_t *id);
@@ -157,9 +163,14 @@ int tmem_content_new(struct tmem_contents *contents,
 static inline void tmem_content_count(struct tmem_contents *contents,
 				      enum tmem_codec codec, uint64_t more)
 {
-	atomic_fetch_add_explicit(&contents->held[codec], more,
-				  memory_order_relaxed);
+	/* In one order with what tmem_nursery_came() looks at. */
+	atomic_fetch_add(&contents->held[codec], more);
 }
+
+/** A young content that the caller has pinned is RAW from now on, where it is.
+ * With a domain, the caller enters it into the dedup table next. */
+void tmem_content_ripen(struct tmem_contents *contents, uint32_t id,
+			uint32_t domain, uint32_t hash);
 
 /** Pin for reading; the caller's lock keeps a handle naming the content. */
 void tmem_content_pin(struct tmem_contents *contents, uint32_t id);
@@ -205,7 +216,7 @@ int tmem_content_move(void *ctx, uint32_t id, uint64_t place);
 static inline bool tmem_content_named(const struct tmem_contents *contents,
 				      uint32_t id)
 {
-	return tmem_content_load(contents, id).domain != TMEM_DOMAIN_NONE;
+	return tmem_word_listed(tmem_content_load(contents, id));
 }
 
 /** Take what (a reference or pins) off, unless it may be the last. Returns

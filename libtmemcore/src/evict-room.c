@@ -11,6 +11,7 @@
  */
 #include "charge.h"
 #include "evict-priv.h"
+#include "settle.h"
 
 #define BATCH_MIN (INT64_C(128) << 10)
 #define BATCH_MAX (INT64_C(4) << 20)
@@ -69,6 +70,24 @@ static bool evict_batch(struct tmem_store *store, uint64_t bytes,
 	return sweep.pages;
 }
 
+/* Young pages take up less room once they are settled, but need some first,
+ * which the nursery's reserve is for: it is whole again before this is enough.
+ * Returns bytes of pages settled. */
+static uint64_t settle(struct tmem_store *store, uint64_t want)
+{
+	uint64_t settled = 0, some;
+
+	if (!tmem_nursery_pages(store))
+		return 0;
+	do {
+		tmem_nursery_reserve(store, false);
+		some = tmem_settle_room(store, want);
+		settled += some;
+		give_back(store, want);
+	} while (some && !tmem_nursery_reserve(store, true));
+	return settled;
+}
+
 static bool make_room(struct tmem_store *store, unsigned made)
 {
 	uint64_t want = batch_bytes(store) << (made < 24 ? made : 24);
@@ -88,7 +107,8 @@ static bool make_room(struct tmem_store *store, unsigned made)
 		evicted += batch;
 		freed += give_back(store, want);
 	}
-	return freed || evicted;
+	/* Nothing ephemeral is left, or it did not help. */
+	return (freed < want && settle(store, want)) || freed || evicted;
 }
 
 bool tmem_evict_room(struct tmem_store *store, uint64_t rooms, unsigned *made)
@@ -152,9 +172,22 @@ static bool go_down(struct tmem_store *store, int64_t over, uint64_t *moved,
 	return more;
 }
 
+/* Nothing else is left: so much of what was young at first. */
+static bool settle_down(struct tmem_store *store, int64_t over, int64_t *young)
+{
+	uint64_t settled;
+
+	tmem_lock_acquire(&store->compact);
+	settled = settle(store, (uint64_t)at_most(over, BATCH_MAX));
+	tmem_lock_release(&store->compact);
+	*young -= (int64_t)settled;
+	return settled;
+}
+
 void tmem_evict_down_to(struct tmem_store *store, uint64_t limit, int64_t most)
 {
 	int64_t pages = ephemeral_pages(store), over;
+	int64_t young = (int64_t)tmem_nursery_pages(store) * TMEM_PAGE_SIZE;
 	struct evict_sweep sum = {0};
 	struct tmem_slab_ends ends;
 	uint64_t moved = 0;
@@ -170,6 +203,8 @@ void tmem_evict_down_to(struct tmem_store *store, uint64_t limit, int64_t most)
 		if (over <= 0)
 			break;
 		more = go_down(store, over, &moved, &sum, &ends);
+		if (!more && young > 0)
+			more = settle_down(store, over, &young);
 	}
 	tmem_slab_end_all(store->slabs, &ends);
 }

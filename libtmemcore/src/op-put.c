@@ -2,11 +2,15 @@
 /*
  * Putting pages into a local store. The way of a block:
  *
- *   per page, no lock: fill page? -> equal content in the domain? ->
- *             compress -> new content; without room, make some, try again
+ *   per page, no lock: fill page? -> room in the nursery: new young content
+ *             else -> equal content in the domain? -> compress -> new content;
+ *             without room, make some, try again
  *   shard's lock: the leaf names the new contents
  *   no lock:  drop the old contents
  *   refused:  shard's lock: take the old pages out (rule 2)
+ *
+ * A young page that would pass the client's limit is tried compressed before it
+ * is refused.
  */
 #include <errno.h>
 #include "block.h"
@@ -15,6 +19,7 @@
 #include "evict.h"
 #include "op.h"
 #include "pool.h"
+#include "settle.h"
 
 /* An ephemeral page is not worth emptying the store for. */
 #define EPHEMERAL_TRIES 4u
@@ -30,7 +35,11 @@ struct put {
 	enum tmem_dedup dedup;
 	uint32_t content[TMEM_LEAF_PAGES]; /* prepared, ours; 0: refused */
 	unsigned looked;		   /* TMEM_FLAG(i): for its equal */
+	unsigned stored;		   /* TMEM_FLAG(i): committed */
 	unsigned shared;		   /* TMEM_FLAG(i): found by dedup */
+	unsigned young;			   /* TMEM_FLAG(i): for the nursery */
+	const uint8_t *pages;		   /* of the block */
+	bool nursery;			   /* may be young */
 	bool replace; /* what is refused leaves the old page */
 	enum tmem_refusal why;
 };
@@ -61,6 +70,7 @@ static void put_init(struct put *put, struct tmem_block *b)
 	/* In a shared pool of another domain nothing is shared. */
 	if (put->dedup != TMEM_DEDUP_OFF && client->domain == b->pool->domain)
 		put->domain = b->pool->domain;
+	put->nursery = b->store->nursery.limit;
 }
 
 static enum tmem_refusal refusal_of(int r)
@@ -129,10 +139,33 @@ static uint32_t prepare_fill(struct put *put, unsigned i, uint64_t fill)
 	return id ? id : make_content(put, &spec);
 }
 
-/* Get a content for a page: 0 when it is refused. */
-static uint32_t prepare(struct put *put, unsigned i, const void *page)
+/* A young content for a page, if that needs no room made; else 0. Of what needs
+ * neither codec nor dedup, nothing would become. */
+static uint32_t prepare_young(struct put *put, unsigned i,
+			      const struct tmem_content_spec *page)
 {
 	struct tmem_store *store = put->b->store;
+	struct tmem_content_spec spec = *page;
+	uint32_t id = 0;
+
+	if (!put->nursery ||
+	    (spec.codec == TMEM_CODEC_RAW && spec.domain == TMEM_DOMAIN_NONE))
+		return 0;
+	spec.codec = TMEM_CODEC_YOUNG;
+	if (tmem_nursery_has_room(store) && new_content(put, &spec, &id) == 0)
+		put->young |= TMEM_FLAG(i);
+	else
+		atomic_fetch_add_explicit(&store->nursery.full, 1,
+					  memory_order_relaxed);
+	return id;
+}
+
+/* Get a content for a page: 0 when it is refused. */
+static uint32_t prepare(struct put *put, unsigned i)
+{
+	struct tmem_store *store = put->b->store;
+	const void *page =
+		put->pages + (size_t)(i - put->b->first) * TMEM_PAGE_SIZE;
 	_Alignas(64) uint8_t out[TMEM_PAGE_SIZE];
 	struct tmem_content_spec spec = {
 		.kind = put->b->pool->kind,
@@ -149,6 +182,9 @@ static uint32_t prepare(struct put *put, unsigned i, const void *page)
 	if (put->dedup == TMEM_DEDUP_AUTO &&
 	    !tmem_dedup_auto_wants(store, put->b->pool, page))
 		spec.domain = TMEM_DOMAIN_NONE;
+	id = prepare_young(put, i, &spec);
+	if (id)
+		return id;
 	if (spec.domain != TMEM_DOMAIN_NONE) {
 		put->looked |= TMEM_FLAG(i);
 		spec.hash = tmem_dedup_hash(&store->contents.dedup, page,
@@ -213,13 +249,19 @@ static int commit(struct put *put, const struct tmem_limit *limit,
 				      memory_order_release);
 		put->content[i] = 0;
 		done |= TMEM_FLAG(i);
-		if (old)
+		if (old) {
+			tmem_nursery_leave(b->store, b->s, old);
 			drops->id[drops->count++] = old;
+		}
+		if (put->young & TMEM_FLAG(i))
+			tmem_nursery_enter(b->store, b->s, id, i, new,
+					   put->codec);
 		stat[TMEM_POOL_STAT_puts]++;
 		stat[TMEM_POOL_STAT_puts_stored]++;
 		stat[TMEM_POOL_STAT_puts_replaced] += old != 0;
 		stat[TMEM_POOL_STAT_puts_dedup] += put->shared >> i & 1;
 	}
+	put->stored |= done;
 	done &= put->looked;
 	tmem_dedup_auto_count(b->pool, b->s, (unsigned)__builtin_popcount(done),
 			      (unsigned)__builtin_popcount(done & put->shared));
@@ -239,15 +281,32 @@ static unsigned prepared(const struct put *put)
 	return mask;
 }
 
+/* Young, they do not fit in the client's limit: do with them what settling
+ * would do. */
+static void prepare_again(struct put *put)
+{
+	put->nursery = false;
+	for (unsigned i = 0; i < TMEM_LEAF_PAGES; i++) {
+		if (!put->content[i] || !(put->young & TMEM_FLAG(i)))
+			continue;
+		tmem_content_drop(&put->b->store->contents, put->content[i]);
+		put->young &= ~TMEM_FLAG(i);
+		put->content[i] = prepare(put, i);
+	}
+}
+
 /* Make room in the client's cap or maxmem for what is left to commit. */
 static bool make_cap_room(struct put *put)
 {
 	struct tmem_block *b = put->b;
 	int64_t pages = __builtin_popcount(prepared(put));
 
-	return tmem_evict_client(b->store, b->use->client->id,
-				 pages * (TMEM_PAGE_SIZE + TMEM_PAGE_OVERHEAD),
-				 pages);
+	if (tmem_evict_client(b->store, b->use->client->id,
+			      pages * (TMEM_PAGE_SIZE + TMEM_PAGE_OVERHEAD),
+			      pages))
+		return true;
+	/* What it has in the nursery is charged as it came. */
+	return tmem_nursery_pages(b->store) && tmem_settle_all(b->store) == 0;
 }
 
 /* Commit what was prepared, making room as needed. What is left in
@@ -270,7 +329,10 @@ static void commit_all(struct put *put)
 		r = commit(put, limited ? &limit : NULL, &drops);
 		tmem_lock_release(&tmem_block_shard(b)->lock);
 		tmem_drops_drop(b->store, &drops);
-		if (r == -EDQUOT) {
+		if (r == -EDQUOT && put->nursery) {
+			prepare_again(put);
+			more = prepared(put);
+		} else if (r == -EDQUOT) {
 			put->why = TMEM_REFUSAL_CAP;
 			more = cap_tries++ < CAP_TRIES && make_cap_room(put);
 		} else if (r < 0) {
@@ -282,6 +344,8 @@ static void commit_all(struct put *put)
 			more = false;
 		}
 	}
+	if (put->young)
+		tmem_nursery_came(b->store);
 }
 
 /* Rule 2: what is refused leaves nothing of the old page, unless whoever put
@@ -311,31 +375,23 @@ static void refuse(struct put *put, unsigned mask)
 static unsigned put_block(struct tmem_block *b, const uint8_t *pages,
 			  bool replace, uint8_t *outcome)
 {
-	unsigned refused = 0;
+	unsigned refused;
 	struct put put;
 
 	put_init(&put, b);
+	put.pages = pages;
 	put.replace = replace;
 	if (frozen(b)) {
 		put.why = TMEM_REFUSAL_FROZEN;
-		refused = tmem_block_mask(b);
-	}
-	for (unsigned i = 0; i < b->count && !refused; i++) {
-		unsigned at = b->first + i;
-
-		put.content[at] =
-			prepare(&put, at, pages + (size_t)i * TMEM_PAGE_SIZE);
-	}
-	if (!refused) {
-		refused = tmem_block_mask(b) & ~prepared(&put);
+	} else {
+		for (unsigned i = b->first; i < b->first + b->count; i++)
+			put.content[i] = prepare(&put, i);
 		commit_all(&put);
 	}
-	for (unsigned i = 0; i < TMEM_LEAF_PAGES; i++) {
-		if (!put.content[i])
-			continue;
-		refused |= TMEM_FLAG(i);
-		tmem_content_drop(&b->store->contents, put.content[i]);
-	}
+	for (unsigned i = 0; i < TMEM_LEAF_PAGES; i++)
+		if (put.content[i])
+			tmem_content_drop(&b->store->contents, put.content[i]);
+	refused = tmem_block_mask(b) & ~put.stored;
 	if (refused)
 		refuse(&put, refused);
 	for (unsigned i = 0; i < b->count && outcome; i++)

@@ -66,6 +66,7 @@ unsigned tmem_pool_take(struct tmem_store *store, struct tmem_pool_state *pool,
 		/* Release: the commit; before the content can be freed. */
 		atomic_store_explicit(&leaf->content[i], 0,
 				      memory_order_release);
+		tmem_nursery_leave(store, s, id);
 		leaf->visited &= (uint8_t) ~(1u << i);
 		drops->id[drops->count++] = id;
 		taken++;
@@ -330,18 +331,22 @@ static void kill_pool(struct tmem_pool_state *pool)
 static void free_dead(struct tmem_store *store, struct tmem_pool_state *pool)
 {
 	struct tmem_client_state *owner = pool->owner;
+	uint64_t evictions = 0, shared = 0;
 
 	for (unsigned s = 0; s < TMEM_SHARDS; s++) {
-		pool->past[TMEM_POOL_STAT_evictions] +=
-			pool->shard[s].evictions;
+		evictions += pool->shard[s].evictions;
+		shared += pool->shard[s].shared;
 		pool->past[TMEM_POOL_STAT_dedup_lookups] +=
 			pool->shard[s].lookups;
 	}
+	pool->past[TMEM_POOL_STAT_evictions] += evictions;
+	pool->past[TMEM_POOL_STAT_puts_dedup] += shared;
 	for (unsigned i = 0; i < TMEM_POOL_STAT_COUNT; i++)
 		store->past[i] += pool->past[i];
-	if (owner)
-		owner->past[TMEM_POOL_STAT_evictions] +=
-			pool->past[TMEM_POOL_STAT_evictions];
+	if (owner) {
+		owner->past[TMEM_POOL_STAT_evictions] += evictions;
+		owner->past[TMEM_POOL_STAT_puts_dedup] += shared;
+	}
 	tmem_domain_unref(store, pool->domain);
 	atomic_store_explicit(&store->pool[tmem_pool_slot(pool->id)], NULL,
 			      memory_order_release);

@@ -137,13 +137,14 @@ static int count_reference(struct tmem_store *store,
 	if (!tmem_table_backed(&store->contents.table, id))
 		return -EBADMSG;
 	w = tmem_content_load(&store->contents, id);
-	if (w.codec == TMEM_CODEC_NONE || w.codec >= TMEM_CODEC_COUNT ||
-	    (w.codec == TMEM_CODEC_RAW && w.size != TMEM_PAGE_SIZE))
+	if (w.codec == TMEM_CODEC_NONE || w.codec > TMEM_CODEC_YOUNG ||
+	    ((w.codec == TMEM_CODEC_RAW || w.codec == TMEM_CODEC_YOUNG) &&
+	     w.size != TMEM_PAGE_SIZE))
 		return -EBADMSG;
 	if (w.kind != pool->kind ||
 	    (w.domain != TMEM_DOMAIN_NONE && w.domain != pool->domain))
 		return -EBADMSG;
-	if (w.domain == TMEM_DOMAIN_NONE)
+	if (!tmem_word_listed(w))
 		most = 1; /* shared with nobody */
 	before = atomic_fetch_add_explicit(
 		&tmem_content_meta(&store->contents, id)->refs, 1,
@@ -289,7 +290,7 @@ static int load_content(struct tmem_store *store, uint32_t id)
 	}
 	tmem_table_mark(&contents->table, id);
 	tmem_content_count(contents, w.codec, 1);
-	if (w.domain != TMEM_DOMAIN_NONE)
+	if (tmem_word_listed(w))
 		tmem_dedup_add(contents, id);
 	return 0;
 }
@@ -308,6 +309,23 @@ static int load_contents(struct tmem_store *store)
 	return 0;
 }
 
+/* What codec a young page is to get, its put is not asked: that of the pool. */
+static void enter_nursery(struct tmem_store *store,
+			  const struct tmem_pool_state *pool, unsigned s,
+			  uint32_t leaf, unsigned page, uint32_t content)
+{
+	unsigned codec =
+		atomic_load_explicit(&pool->codec, memory_order_relaxed);
+
+	if (tmem_content_load(&store->contents, content).codec !=
+	    TMEM_CODEC_YOUNG)
+		return;
+	tmem_lock_acquire(&store->index.shard[s].lock);
+	tmem_nursery_enter(store, s, leaf, page, content,
+			   codec != TMEM_CODEC_NONE ? codec : store->codec);
+	tmem_lock_release(&store->index.shard[s].lock);
+}
+
 /* Charge every handle, now that references are whole. */
 static void charge_leaves(struct tmem_store *store)
 {
@@ -316,20 +334,24 @@ static void charge_leaves(struct tmem_store *store)
 	for (uint32_t id = tmem_table_next(leaves, 1); id;
 	     id = tmem_table_next(leaves, id + 1)) {
 		struct tmem_leaf *leaf = tmem_index_leaf(&store->index, id);
+		struct tmem_pool_state *pool;
 		struct tmem_key key;
+		unsigned s;
 
 		if (!atomic_load_explicit(&leaf->object, memory_order_relaxed))
 			continue;
 		key = key_of(store, leaf);
+		pool = live_pool(store, key.pool);
+		s = tmem_index_shard_of(&key);
 		for (unsigned i = 0; i < TMEM_LEAF_PAGES; i++) {
 			uint32_t content = atomic_load_explicit(
 				&leaf->content[i], memory_order_relaxed);
 
-			if (content)
-				tmem_charge_swap(store,
-						 live_pool(store, key.pool),
-						 tmem_index_shard_of(&key),
-						 leaf, 0, content, NULL);
+			if (!content)
+				continue;
+			tmem_charge_swap(store, pool, s, leaf, 0, content,
+					 NULL);
+			enter_nursery(store, pool, s, id, i, content);
 		}
 	}
 }

@@ -22,6 +22,7 @@
 #include "client-ops.h"
 #include "content.h"
 #include "index.h"
+#include "nursery.h"
 #include "roster.h"
 #include <tmem/stats.h>
 
@@ -62,6 +63,7 @@ struct tmem_pool_shard {
 	/* Not in the pool's dedup_window yet. */
 	uint32_t window_looked;
 	uint32_t window_found;
+	uint64_t shared; /* pages that came to share a content as they settled */
 	int64_t charge; /* part of the pool's */
 	int64_t recount;
 	uint64_t recount_bytes;
@@ -134,6 +136,7 @@ struct tmem_store {
 	bool no_cold;
 	_Atomic(bool) frozen;
 	struct tmem_workers *workers; /* NULL: no background threads */
+	struct tmem_nursery nursery;
 
 	struct tmem_lock admin;
 	struct tmem_roster clients;

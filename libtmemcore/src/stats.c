@@ -54,6 +54,7 @@ static void pool_values(struct tmem_store *store,
 		values[TMEM_POOL_STAT_stored_bytes] += part->stored_bytes;
 		values[TMEM_POOL_STAT_evictions] += part->evictions;
 		values[TMEM_POOL_STAT_dedup_lookups] += part->lookups;
+		values[TMEM_POOL_STAT_puts_dedup] += part->shared;
 		*fills += part->fill_pages;
 		tmem_lock_release(&store->index.shard[s].lock);
 	}
@@ -198,6 +199,8 @@ static void client_pools(struct tmem_store *store,
 		for (unsigned s = 0; s < TMEM_SHARDS && pool->owner; s++) {
 			tmem_lock_acquire(&store->index.shard[s].lock);
 			*evictions += pool->shard[s].evictions;
+			counts[TMEM_POOL_STAT_puts_dedup] +=
+				pool->shard[s].shared;
 			tmem_lock_release(&store->index.shard[s].lock);
 		}
 	}
@@ -343,6 +346,10 @@ void tmem_store_stats(struct tmem_store *store, uint64_t *values)
 		get(&store->contents.held[TMEM_CODEC_LZO]);
 	values[TMEM_HOST_STAT_zstd_contents] =
 		get(&store->contents.held[TMEM_CODEC_ZSTD]);
+	values[TMEM_HOST_STAT_young_contents] = tmem_nursery_pages(store);
+	tmem_nursery_stats(store, &values[TMEM_HOST_STAT_young_settled],
+			   &values[TMEM_HOST_STAT_young_died],
+			   &values[TMEM_HOST_STAT_puts_inline]);
 	values[TMEM_HOST_STAT_dedup_mismatches] =
 		get(&store->contents.dedup.mismatches);
 	values[TMEM_HOST_STAT_compactions] = get(&store->contents.compactions);

@@ -12,6 +12,7 @@
 #include "pool.h"
 #include "reopen.h"
 #include "session.h"
+#include "settle.h"
 #include "worker.h"
 
 /* Part of the budget that workspaces of codecs may take: at 300 KB each, those
@@ -123,6 +124,7 @@ static int open_modules(struct tmem_store *store,
 	if (r == 0)
 		return 0;
 	free_states(store);
+	tmem_nursery_deinit(store);
 	tmem_index_deinit(&store->index);
 err_contents:
 	tmem_contents_deinit(&store->contents);
@@ -203,6 +205,7 @@ int tmem_store_open(const struct tmem_store_config *wanted,
 		goto err;
 	atomic_store_explicit(&store->budget.limit, config.budget,
 			      memory_order_relaxed);
+	tmem_nursery_init(store, config.nursery);
 	r = tmem_workers_start(store, config.threads);
 	if (r < 0) {
 		tmem_store_close(store);
@@ -226,6 +229,7 @@ struct tmem_store *tmem_store_close(struct tmem_store *store)
 		return NULL;
 	tmem_workers_stop(store);
 	free_states(store);
+	tmem_nursery_deinit(store);
 	tmem_index_deinit(&store->index);
 	tmem_contents_deinit(&store->contents);
 	tmem_slabs_free(store->slabs);
@@ -256,6 +260,10 @@ int tmem_store_set_budget(struct tmem_store *store, uint64_t budget)
 {
 	if (budget < TMEM_BUDGET_MIN || budget > store->arena.capacity)
 		return -EINVAL;
+	/* Young pages need room to become smaller: do without them while there
+	 * still is some. */
+	if (tmem_nursery_pages(store))
+		tmem_evict_down_to(store, budget, INT64_MAX);
 	atomic_store_explicit(&store->budget.limit, budget,
 			      memory_order_relaxed);
 	tmem_evict_down_to(store, budget, INT64_MAX);
@@ -288,8 +296,7 @@ uint64_t tmem_store_compact(struct tmem_store *store)
 
 int tmem_store_settle(struct tmem_store *store)
 {
-	(void)store;
-	return 0;
+	return tmem_settle_all(store);
 }
 
 int tmem_store_flush_pool(struct tmem_store *store, uint32_t pool_id)

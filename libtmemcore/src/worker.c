@@ -39,6 +39,7 @@ struct tmem_workers {
 
 /* In the order in which they are looked at; NULL ends them. */
 static tmem_worker_fn *const jobs[] = {
+	tmem_nursery_job,
 	NULL,
 };
 

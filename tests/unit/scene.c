@@ -11,23 +11,41 @@ const struct tmem_uuid scene_uuid = {.byte = {0x5c, 0xe0, 0xe1, 1}};
 
 static const struct tmem_oid oid = {{1, 2, 3}};
 
+static struct tmem_store *open_store(uint64_t budget, int fd,
+				     struct tmem_store_config *config)
+{
+	struct tmem_store *store;
+
+	test_pages_init();
+	config->budget = budget;
+	config->capacity = 256 * MIB;
+	if (fd >= 0)
+		config->arena_fd = test_arena_again(fd);
+	ck_assert_int_eq(tmem_store_open(config, &store), 0);
+	return store;
+}
+
 struct tmem_store *scene_store_hashed(uint64_t budget, int fd,
 				      unsigned hash_bits)
 {
 	struct tmem_store_config config;
-	struct tmem_store *store;
 
-	test_pages_init();
 	tmem_store_config_init(&config);
+	config.hash_bits = hash_bits;
 	config.nursery = 0;
 	config.threads = 0;
-	config.budget = budget;
-	config.capacity = 256 * MIB;
-	config.hash_bits = hash_bits;
-	if (fd >= 0)
-		config.arena_fd = test_arena_again(fd);
-	ck_assert_int_eq(tmem_store_open(&config, &store), 0);
-	return store;
+	return open_store(budget, fd, &config);
+}
+
+struct tmem_store *scene_store_young(uint64_t budget, int fd, uint64_t nursery,
+				     unsigned threads)
+{
+	struct tmem_store_config config;
+
+	tmem_store_config_init(&config);
+	config.nursery = nursery;
+	config.threads = threads;
+	return open_store(budget, fd, &config);
 }
 
 struct tmem_store *scene_store(uint64_t budget, int fd)

@@ -28,6 +28,10 @@ struct tmem_store *scene_store(uint64_t budget, int fd);
 /** The same with bits of a content's hash that count, 0 for all. */
 struct tmem_store *scene_store_hashed(uint64_t budget, int fd,
 				      unsigned hash_bits);
+/** One with a nursery of bytes, and threads in the background: in the others,
+ * puts do all the work themselves. */
+struct tmem_store *scene_store_young(uint64_t budget, int fd, uint64_t nursery,
+				     unsigned threads);
 struct tmem_client *scene_client(struct tmem_store *store, const char *name,
 				 const char *domain);
 /** A pool of flags (enum tmem_pool_flag), shared ones by scene_uuid. */

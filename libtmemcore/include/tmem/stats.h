@@ -31,6 +31,7 @@ X(persistent_pages, gauge, pages, "of these, persistent")                      \
 X(contents, gauge, pages, "distinct contents held")                            \
 X(fill_pages, gauge, pages, "pages whose words are all equal")                 \
 X(raw_contents, gauge, pages, "contents held uncompressed")                    \
+X(young_contents, gauge, pages, "contents in the nursery")                      \
 X(lz4_contents, gauge, pages, "contents held with lz4")                        \
 X(lzo_contents, gauge, pages, "contents held with lzo")                        \
 X(zstd_contents, gauge, pages, "contents held with zstd")                      \
@@ -44,6 +45,9 @@ X(gets, counter, events, "pages asked for")                                    \
 X(hits, counter, events, "gets that found the page")                           \
 X(flushes, counter, events, "pages flushed that were held")                    \
 X(evictions, counter, events, "ephemeral pages evicted")                       \
+X(young_settled, counter, events, "young pages deduplicated and compressed")    \
+X(young_died, counter, events, "young pages gone before that")                 \
+X(puts_inline, counter, events, "puts that found no room in the nursery")       \
 X(compactions, counter, events, "contents moved by compaction")                \
 X(slabs_freed, counter, events, "slabs given back to the kernel")              \
 X(refused_nomem, counter, events, "puts refused: no room in the budget")       \
