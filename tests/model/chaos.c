@@ -160,7 +160,9 @@ void chaos_step(struct workload *workload, struct test_random *random)
 		set_client(workload, random);
 	else if (dice < 92)
 		freeze(workload, random);
-	else if (dice < 94)
+	else if (dice < 93)
+		(void)tmem_store_settle(workload->world->store);
+	else if (dice < 95)
 		flush_pool(workload, random);
 	else
 		read_stats(workload);

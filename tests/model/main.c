@@ -22,6 +22,9 @@
 #define PHASE_OPERATIONS 20000 /* a thread */
 #define PHASES_A_REOPEN	 8
 
+/* Small: pages are to settle while they are worked with. */
+#define NURSERY (2u << 20)
+
 struct options {
 	uint64_t seed;
 	uint64_t operations;
@@ -52,11 +55,13 @@ static void usage(const char *name, int status)
 	fprintf(status ? stderr : stdout,
 		"usage: %s [--ops N] [--seconds N] [--threads N] [--seed N]\n"
 		"          [--hash-bits N] [--capacity MiB] [--at-least N] [--attached]\n"
+		"          [--young]\n"
 		"Random operations on a store against a model, until N operations were made\n"
 		"(300000, attached 100000; 10 million with TMEM_TEST_FULL), or for N seconds.\n"
 		"Fails unless there were --at-least N (default 100, or 1000) each of\n"
 		"compactions, evictions, dedup mismatches and budget changes. With --attached,\n"
-		"the threads reach the store through rings.\n",
+		"the threads reach the store through rings; with --young, it has a nursery and\n"
+		"threads in the background.\n",
 		name);
 	exit(status);
 }
@@ -72,6 +77,7 @@ static void parse(int argc, char **argv, struct options *options)
 		{"capacity", required_argument, NULL, 'c'},
 		{"at-least", required_argument, NULL, 'a'},
 		{"attached", no_argument, NULL, 'A'},
+		{"young", no_argument, NULL, 'y'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
@@ -104,6 +110,10 @@ static void parse(int argc, char **argv, struct options *options)
 			break;
 		case 'A':
 			options->config.attached = true;
+			break;
+		case 'y':
+			options->config.nursery = NURSERY;
+			options->config.threads = 2;
 			break;
 		case 'h':
 			usage(argv[0], 0);
@@ -170,7 +180,10 @@ static int report(const struct options *options, const struct model *model)
 		{"evictions", total[TMEM_HOST_STAT_evictions]},
 		{"dedup mismatches", total[TMEM_HOST_STAT_dedup_mismatches]},
 		{"budget changes", model->budgets},
+		{"young pages settled", total[TMEM_HOST_STAT_young_settled]},
+		{"young pages that died", total[TMEM_HOST_STAT_young_died]},
 	};
+	size_t count = sizeof(events) / sizeof(events[0]);
 	int status = 0;
 
 	printf("operations %" PRIu64 ", pages put %" PRIu64 " (stored %" PRIu64
@@ -179,7 +192,9 @@ static int report(const struct options *options, const struct model *model)
 	       total[TMEM_HOST_STAT_puts_stored],
 	       total[TMEM_HOST_STAT_puts_refused], total[TMEM_HOST_STAT_gets],
 	       total[TMEM_HOST_STAT_hits]);
-	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+	if (!options->config.nursery)
+		count -= 2;
+	for (size_t i = 0; i < count; i++) {
 		printf("%s %" PRIu64 "\n", events[i].name, events[i].count);
 		if (events[i].count < options->at_least) {
 			printf("FAILED: fewer than %" PRIu64 " %s\n",

@@ -176,6 +176,8 @@ struct world_config {
 	uint64_t capacity;
 	unsigned hash_bits;
 	bool attached;
+	uint64_t nursery;
+	unsigned threads; /* of the store, in the background */
 };
 
 /** Open a store on the arena in fd (which the caller keeps). */

@@ -25,8 +25,16 @@
 
 static const struct world_config configs[] = {
 	{.budget = 8 << 20, .capacity = 48 << 20, .hash_bits = 10},
-	{.budget = 32 << 20, .capacity = 48 << 20, .hash_bits = 64},
-	{.budget = 16 << 20, .capacity = 48 << 20, .hash_bits = 14},
+	{.budget = 32 << 20,
+	 .capacity = 48 << 20,
+	 .hash_bits = 64,
+	 .nursery = 4 << 20,
+	 .threads = 2},
+	{.budget = 16 << 20,
+	 .capacity = 48 << 20,
+	 .hash_bits = 14,
+	 .nursery = 1 << 20,
+	 .threads = 1},
 };
 
 _Noreturn static void child(struct model *model, int fd, unsigned round)

@@ -189,8 +189,8 @@ void world_open(struct world *world, struct model *model, int fd,
 	store.budget = config->budget;
 	store.capacity = config->capacity;
 	store.hash_bits = config->hash_bits;
-	store.nursery = 0;
-	store.threads = 0;
+	store.nursery = config->nursery;
+	store.threads = config->threads;
 	store.arena_fd = test_arena_again(fd);
 	r = tmem_store_open(&store, &world->store);
 	if (r)
