@@ -33,7 +33,7 @@
 #include <xxhash.h>
 #include "fault.h"
 
-#define ARENA_VERSION 1u
+#define ARENA_VERSION 2u
 #define PAGE	      4096u
 #define PART_ALIGN    (64u << 10)
 #define SLABS_ALIGN   (2u << 20) /* so that slabs may lie in huge pages */
@@ -71,19 +71,23 @@ static uint64_t header_checksum(const struct arena_header *header)
  * of PART_ALIGN. */
 static void lay_out(struct arena_header *header, uint64_t capacity)
 {
+	/* Slabs fill at least half of their places; a content's place has room
+	 * for so many. */
+	const uint64_t slabs =
+		capacity < TMEM_ARENA_MAX / 2 ? 2 * capacity : TMEM_ARENA_MAX;
 	const uint64_t size[TMEM_PART_COUNT] = {
 		[TMEM_PART_HEADER] = PAGE,
 		[TMEM_PART_CLIENTS] =
 			(uint64_t)TMEM_CLIENTS_MAX * TMEM_CLIENT_RECORD,
 		[TMEM_PART_POOLS] = (uint64_t)TMEM_POOLS_MAX * TMEM_POOL_RECORD,
 		[TMEM_PART_AUTHS] = (uint64_t)TMEM_AUTHS_MAX * TMEM_AUTH_RECORD,
-		[TMEM_PART_SLABMAP] = round_up(capacity / PART_ALIGN, PAGE),
+		[TMEM_PART_SLABMAP] = round_up(slabs / PART_ALIGN, PAGE),
 		[TMEM_PART_OBJECTS] = capacity,
 		[TMEM_PART_LEAVES] = capacity,
 		/* A content pays for both: 8 and 12 bytes. */
 		[TMEM_PART_WORDS] = capacity / 2,
 		[TMEM_PART_METAS] = capacity / 4 * 3,
-		[TMEM_PART_SLABS] = capacity,
+		[TMEM_PART_SLABS] = slabs,
 	};
 	uint64_t end = 0;
 
@@ -357,16 +361,30 @@ int tmem_arena_take(struct tmem_arena *arena, enum tmem_arena_part part,
 	return r;
 }
 
-int tmem_arena_give(struct tmem_arena *arena, enum tmem_arena_part part,
-		    uint64_t offset, uint64_t bytes)
+int tmem_arena_give_sparse(struct tmem_arena *arena, enum tmem_arena_part part,
+			   uint64_t offset, uint64_t bytes, uint64_t taken)
 {
 	int r;
 
 	assert_range(arena, part, offset, bytes);
 	r = punch(arena->fd, arena->part[part].offset + offset, bytes);
 	if (r == 0)
-		tmem_budget_uncharge(arena->budget, bytes);
+		tmem_budget_uncharge(arena->budget, taken);
 	return r;
+}
+
+int tmem_arena_give(struct tmem_arena *arena, enum tmem_arena_part part,
+		    uint64_t offset, uint64_t bytes)
+{
+	return tmem_arena_give_sparse(arena, part, offset, bytes, bytes);
+}
+
+void tmem_arena_populate(struct tmem_arena *arena, enum tmem_arena_part part,
+			 uint64_t offset, uint64_t bytes)
+{
+	assert_range(arena, part, offset, bytes);
+	(void)madvise((uint8_t *)tmem_arena_part(arena, part) + offset, bytes,
+		      MADV_POPULATE_WRITE);
 }
 
 int tmem_arena_adopt(struct tmem_arena *arena, enum tmem_arena_part part,

@@ -27,7 +27,7 @@ enum tmem_arena_part {
 	TMEM_PART_LEAVES,  /* grows */
 	TMEM_PART_WORDS,   /* grows */
 	TMEM_PART_METAS,   /* grows */
-	TMEM_PART_SLABS,   /* grows */
+	TMEM_PART_SLABS,   /* grows; a slab need not fill its place */
 	TMEM_PART_COUNT,
 };
 
@@ -96,6 +96,15 @@ int tmem_arena_take(struct tmem_arena *arena, enum tmem_arena_part part,
  * that the kernel refuses leaves the range charged, and returns -errno. */
 int tmem_arena_give(struct tmem_arena *arena, enum tmem_arena_part part,
 		    uint64_t offset, uint64_t bytes);
+/** The same for a range with holes in it, of which taken bytes were taken. */
+int tmem_arena_give_sparse(struct tmem_arena *arena, enum tmem_arena_part part,
+			   uint64_t offset, uint64_t bytes, uint64_t taken);
+
+/** Touch a range that is taken, so that its first users need not wait for the
+ * kernel to clear and map its pages. Where the kernel cannot (before 5.14),
+ * they do. */
+void tmem_arena_populate(struct tmem_arena *arena, enum tmem_arena_part part,
+			 uint64_t offset, uint64_t bytes);
 
 /* Reopening, single-threaded. */
 

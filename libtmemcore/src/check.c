@@ -393,7 +393,7 @@ static void check_budget(struct checker *c)
 		atomic_load(&store->index.leaves.bytes) +
 		atomic_load(&store->contents.table.bytes) +
 		slabs.bytes[TMEM_EPHEMERAL] + slabs.bytes[TMEM_PERSISTENT] +
-		slabs.map_bytes + slabs.unpunched_bytes;
+		slabs.map_bytes + slabs.spare_bytes;
 	if (used - private != parts)
 		bad(c,
 		    "%" PRIu64

@@ -40,16 +40,24 @@ static uint64_t used(const struct tmem_store *store)
 	return atomic_load_explicit(&store->budget.used, memory_order_relaxed);
 }
 
-/* Under the compact lock. */
-static uint64_t give_back(struct tmem_store *store, uint64_t bytes)
+/* Under the compact lock. Slabs that fall empty are kept for puts, or go back
+ * to the kernel. */
+static uint64_t compact(struct tmem_store *store, uint64_t bytes, bool keep)
 {
-	uint64_t freed = tmem_slab_trim(store->slabs), moved;
+	uint64_t moved;
 
 	tmem_lock_assert_held(&store->compact);
+	return tmem_slab_compact(store->slabs, TMEM_KINDS, bytes, keep,
+				 tmem_content_move, &store->contents, &moved);
+}
+
+/* The same, beginning with slabs that are empty. */
+static uint64_t give_back(struct tmem_store *store, uint64_t bytes, bool keep)
+{
+	uint64_t freed = tmem_slab_trim(store->slabs);
+
 	if (freed < bytes)
-		freed += tmem_slab_compact(store->slabs, TMEM_KINDS,
-					   bytes - freed, tmem_content_move,
-					   &store->contents, &moved);
+		freed += compact(store, bytes - freed, keep);
 	return freed;
 }
 
@@ -91,13 +99,13 @@ static uint64_t settle(struct tmem_store *store, uint64_t want)
 static bool make_room(struct tmem_store *store, unsigned made)
 {
 	uint64_t want = batch_bytes(store) << (made < 24 ? made : 24);
-	uint64_t freed = give_back(store, want), evicted = 0;
+	uint64_t freed = give_back(store, want, true), evicted = 0;
 	struct evict_sweep sum = {0};
 	struct tmem_slab_ends ends;
 
 	if (freed && made == 0)
 		return true;
-	tmem_slab_ends_init(&ends);
+	tmem_slab_ends_init(&ends, true);
 	while (freed + ends.bytes < want && evicted < want) {
 		uint64_t batch = batch_bytes(store);
 
@@ -105,7 +113,7 @@ static bool make_room(struct tmem_store *store, unsigned made)
 			break;
 		tmem_slab_end_all(store->slabs, &ends);
 		evicted += batch;
-		freed += give_back(store, want);
+		freed += compact(store, want, true);
 	}
 	/* Nothing ephemeral is left, or it did not help. */
 	return (freed < want && settle(store, want)) || freed || evicted;
@@ -160,11 +168,11 @@ static bool go_down(struct tmem_store *store, int64_t over, uint64_t *moved,
 	bool more;
 
 	tmem_lock_acquire(&store->compact);
-	if (tmem_slab_spare(store->slabs) >= (uint64_t)over)
-		some = give_back(store, batch);
+	if (tmem_slab_loose(store->slabs) >= (uint64_t)over)
+		some = give_back(store, batch, false);
 	more = some || evict_batch(store, batch, sum, ends);
 	if (!more) {
-		some = give_back(store, batch);
+		some = give_back(store, batch, false);
 		more = some;
 	}
 	*moved += some;
@@ -193,13 +201,12 @@ void tmem_evict_down_to(struct tmem_store *store, uint64_t limit, int64_t most)
 	uint64_t moved = 0;
 	bool more = true;
 
-	tmem_slab_ends_init(&ends);
+	tmem_slab_ends_init(&ends, false);
 	while (more && (int64_t)(moved + ends.bytes) < most &&
 	       sum.pages <= pages &&
 	       (sum.bytes - BATCH_MAX) / RECLAIM_PARTS < most) {
 		/* What waits to be given back is as good as gone. */
-		over = (int64_t)(used(store) - limit) -
-		       (int64_t)ends.count * TMEM_SLAB_SIZE;
+		over = (int64_t)(used(store) - limit) - (int64_t)ends.waiting;
 		if (over <= 0)
 			break;
 		more = go_down(store, over, &moved, &sum, &ends);
@@ -215,7 +222,7 @@ uint64_t tmem_evict_compact(struct tmem_store *store)
 
 	do {
 		tmem_lock_acquire(&store->compact);
-		some = give_back(store, BATCH_MAX);
+		some = give_back(store, BATCH_MAX, false);
 		tmem_lock_release(&store->compact);
 		freed += some;
 	} while (some);
@@ -273,7 +280,7 @@ bool tmem_evict_client(struct tmem_store *store, uint32_t client_id,
 	struct evict_sweep sweep;
 	bool any = false;
 
-	tmem_slab_ends_init(&ends);
+	tmem_slab_ends_init(&ends, true);
 	do {
 		int64_t over = bytes, pages_over = pages;
 		struct tmem_pool_state *pool;

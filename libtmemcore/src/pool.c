@@ -32,7 +32,7 @@ void tmem_drops_drop(struct tmem_store *store, struct tmem_drops *drops)
 
 	if (!drops->count)
 		return;
-	tmem_slab_ends_init(&ends);
+	tmem_slab_ends_init(&ends, true);
 	tmem_drops_drop_to(store, drops, &ends);
 	tmem_slab_end_all(store->slabs, &ends);
 }
@@ -84,7 +84,7 @@ void tmem_pool_flush_all(struct tmem_store *store, struct tmem_pool_state *pool)
 	struct tmem_drops drops;
 
 	drops.count = 0;
-	tmem_slab_ends_init(&ends);
+	tmem_slab_ends_init(&ends, true);
 	for (unsigned s = 0; s < TMEM_SHARDS; s++) {
 		struct tmem_shard *shard = &store->index.shard[s];
 		struct tmem_queue *queue = &pool->shard[s].queue;

@@ -6,8 +6,10 @@
  * Invariants:
  * 1. The map's byte is that of the slab's record, and names a class.
  * 2. A slab's free slots are one chain: all of them, each once.
- * 3. A slab is where its fullness says: listed in its eighth, or full, or kept.
+ * 3. A slab is where its fullness says: listed in its eighth, or full.
  * 4. A class's counts are the sums over its slabs; so are the bytes a kind.
+ * 5. A spare slab has the pages that its list says, and no class; their bytes
+ *    are counted.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -23,6 +25,7 @@ struct checker {
 		uint32_t used;
 		uint32_t unlisted;
 	} tally[TMEM_KINDS][SLAB_CLASSES];
+	uint64_t bytes[TMEM_KINDS];
 };
 
 __attribute__((format(printf, 2, 3))) static void
@@ -92,8 +95,8 @@ void tmem_slab_stats(struct tmem_slabs *slabs, struct tmem_slab_stats *out)
 		if (slabs->map_page[i / SLAB_MAP_PAGE])
 			stats.map_bytes += SLAB_MAP_PAGE;
 	tmem_lock_release(&slabs->ids);
-	stats.unpunched_bytes =
-		atomic_load_explicit(&slabs->unpunched, memory_order_relaxed);
+	stats.spare_bytes =
+		atomic_load_explicit(&slabs->spare_bytes, memory_order_relaxed);
 	stats.private_bytes =
 		atomic_load_explicit(&slabs->private, memory_order_relaxed);
 	stats.slabs_freed =
@@ -144,11 +147,14 @@ static void check_slab(struct checker *checker, uint32_t id)
 	}
 	slots = slab_slots(slab_map_class(map));
 	check_slots(checker, id, slab, slots);
-	want = slab->used == 0 ? SLAB_KEPT : slab->used * SLAB_BUCKETS / slots;
-	if (slab->state != want)
-		violation(checker, "slab %u: state %u, %u of %u slots used", id,
-			  slab->state, slab->used, slots);
+	want = slab->used * SLAB_BUCKETS / slots;
+	if (slab->state != want || slab->used == 0 ||
+	    slab->pages < slab_pages(slab_map_class(map)))
+		violation(checker,
+			  "slab %u: state %u, %u of %u slots used, %u pages",
+			  id, slab->state, slab->used, slots, slab->pages);
 	tally = &checker->tally[slab_map_kind(map)][slab_map_class(map)];
+	checker->bytes[slab_map_kind(map)] += slab->pages * SLAB_PAGE;
 	tally->slabs++;
 	tally->used += slab->used;
 	tally->unlisted += slab->state >= SLAB_BUCKETS;
@@ -197,8 +203,6 @@ static void check_class(struct checker *checker, enum tmem_kind kind,
 	uint32_t free_slots = 0, listed;
 
 	listed = count_listed(checker, c, map, &free_slots);
-	if (c->kept != SLAB_NONE)
-		free_slots += slab_slots(class);
 	if (tally->slabs != c->slabs || tally->used != c->used ||
 	    free_slots != c->free || listed + tally->unlisted != c->slabs)
 		violation(
@@ -208,6 +212,38 @@ static void check_class(struct checker *checker, enum tmem_kind kind,
 			tally->unlisted, tally->used, free_slots);
 }
 
+/* Invariant 5. */
+static void check_spare(struct checker *checker)
+{
+	struct tmem_slabs *slabs = checker->slabs;
+	uint64_t bytes = 0;
+
+	for (uint32_t n = 0; n <= SLAB_PAGES_MOST; n++) {
+		uint32_t count = 0;
+
+		for (uint32_t id = slabs->spare[n].head; id != SLAB_NONE;
+		     id = slab_at(slabs, id)->next) {
+			const struct slab *slab = slab_at(slabs, id);
+
+			if (slab->state != SLAB_SPARE || slab->pages != n ||
+			    slab->owner || slabs->map[id] != 0 ||
+			    ++count > slabs->spare[n].count) {
+				violation(checker, "slab %u: not spare", id);
+				break;
+			}
+			bytes += n * SLAB_PAGE;
+		}
+		if (count != slabs->spare[n].count)
+			violation(checker,
+				  "%u spare slabs of %u pages, counted %u",
+				  count, n, slabs->spare[n].count);
+	}
+	if (bytes != slabs->spare_bytes)
+		violation(checker,
+			  "%" PRIu64 " bytes in spare slabs, counted %" PRIu64,
+			  bytes, slabs->spare_bytes);
+}
+
 unsigned tmem_slab_check(struct tmem_slabs *slabs, FILE *err)
 {
 	struct checker checker = {.slabs = slabs, .err = err};
@@ -215,21 +251,19 @@ unsigned tmem_slab_check(struct tmem_slabs *slabs, FILE *err)
 	for (uint32_t id = slab_next(slabs, 0); id != SLAB_NONE;
 	     id = slab_next(slabs, id + 1))
 		check_slab(&checker, id);
+	check_spare(&checker);
 	/* Lists are not walked where slabs are not sound. */
 	if (checker.violations)
 		return checker.violations;
 	for (unsigned kind = 0; kind < TMEM_KINDS; kind++) {
-		uint64_t slabs_of_kind = 0;
-
-		for (unsigned i = 0; i < SLAB_CLASSES; i++) {
+		for (unsigned i = 0; i < SLAB_CLASSES; i++)
 			check_class(&checker, kind, i);
-			slabs_of_kind += checker.tally[kind][i].slabs;
-		}
-		if (slabs_of_kind * TMEM_SLAB_SIZE != slabs->bytes[kind])
+		if (checker.bytes[kind] != slabs->bytes[kind])
 			violation(&checker,
-				  "kind %u: %" PRIu64 " slabs, counted %" PRIu64
-				  " bytes",
-				  kind, slabs_of_kind, slabs->bytes[kind]);
+				  "kind %u: %" PRIu64
+				  " bytes in slabs, counted %" PRIu64,
+				  kind, checker.bytes[kind],
+				  slabs->bytes[kind]);
 	}
 	return checker.violations;
 }

@@ -16,11 +16,21 @@
  * fullness, so that looking further gains little. */
 #define LOOK 32u
 
+/* When to compact in the background: it moves some hundredths of a content a
+ * put to keep it so, and what could be given back under a hundredth. */
+#define SPARSE_HIGH  128u
+#define SPARSE_LOW   512u
+#define SPARSE_LEAST (4u * TMEM_SLAB_SIZE)
+/* How often a slab gets another eighth emptier before somebody looks whether
+ * that is so; adding it up takes 0.3 us. */
+#define STIR_EVERY 64u
+
 struct sweep {
 	struct tmem_slabs *slabs;
 	tmem_slab_move_fn *move;
 	void *ctx;
 	uint64_t moved;
+	struct tmem_slab_ends ends;
 	bool stuck[TMEM_KINDS][SLAB_CLASSES];
 };
 
@@ -49,12 +59,11 @@ static uint32_t start_drain(struct tmem_slabs *slabs, struct slab_class *c,
 	return best;
 }
 
-/* End the slab if it fell empty, else list it again. Returns bytes given
- * back. */
-static uint64_t end_drain(struct tmem_slabs *slabs, struct slab_class *c,
-			  uint32_t id)
+/* End the slab if it fell empty, else list it again. Returns whether it is
+ * empty. */
+static bool end_drain(struct sweep *sweep, struct slab_class *c, uint32_t id)
 {
-	struct slab *slab = slab_at(slabs, id);
+	struct slab *slab = slab_at(sweep->slabs, id);
 	bool empty;
 
 	tmem_lock_acquire(&c->lock);
@@ -63,18 +72,22 @@ static uint64_t end_drain(struct tmem_slabs *slabs, struct slab_class *c,
 	if (empty)
 		c->slabs--;
 	else
-		slab_list(slabs, c, id);
+		slab_list(sweep->slabs, c, id);
 	tmem_lock_release(&c->lock);
-	return empty ? slab_end(slabs, id) : 0;
+	if (empty)
+		slab_ends_add(sweep->slabs, &sweep->ends, id);
+	if (sweep->ends.count == TMEM_SLAB_ENDS)
+		tmem_slab_end_all(sweep->slabs, &sweep->ends);
+	return empty;
 }
 
-static uint64_t drain(struct sweep *sweep, struct slab_class *c, unsigned class)
+static bool drain(struct sweep *sweep, struct slab_class *c, unsigned class)
 {
 	struct tmem_slabs *slabs = sweep->slabs;
 	uint32_t id = start_drain(slabs, c, class);
 
 	if (id == SLAB_NONE)
-		return 0;
+		return false;
 	for (uint32_t slot = 0; slot < slab_slots(class); slot++) {
 		uint32_t owner;
 		int r;
@@ -91,7 +104,7 @@ static uint64_t drain(struct sweep *sweep, struct slab_class *c, unsigned class)
 		else if (r == -ENOMEM)
 			break;
 	}
-	return end_drain(slabs, c, id);
+	return end_drain(sweep, c, id);
 }
 
 /* The class that wastes most, of those that can give back a slab. A class is
@@ -119,33 +132,78 @@ static bool pick_class(const struct sweep *sweep, enum tmem_kind kind,
 	return most > 0;
 }
 
-uint64_t tmem_slab_spare(struct tmem_slabs *slabs)
+/* Bytes of slabs that compaction could empty. */
+static uint64_t sparse_bytes(struct tmem_slabs *slabs)
 {
-	uint64_t spare = 0;
+	uint64_t bytes = 0;
 
 	for (unsigned k = 0; k < TMEM_KINDS; k++)
-		for (unsigned i = 0; i < SLAB_CLASSES; i++)
-			spare += atomic_load_explicit(&slabs->class[k][i].free,
-						      memory_order_relaxed) /
-				 slab_slots(i);
-	return spare * TMEM_SLAB_SIZE;
+		for (unsigned i = 0; i < SLAB_CLASSES; i++) {
+			const struct slab_class *c = &slabs->class[k][i];
+			uint32_t free = atomic_load_explicit(
+				&c->free, memory_order_relaxed);
+
+			if (free >= c->slots)
+				bytes += (uint64_t)(free / c->slots) *
+					 slab_pages(i) * SLAB_PAGE;
+		}
+	return bytes;
+}
+
+uint64_t tmem_slab_loose(struct tmem_slabs *slabs)
+{
+	return sparse_bytes(slabs) +
+	       atomic_load_explicit(&slabs->spare_bytes, memory_order_relaxed);
 }
 
 uint64_t tmem_slab_compact(struct tmem_slabs *slabs, enum tmem_kind kind,
-			   uint64_t bytes, tmem_slab_move_fn *move, void *ctx,
-			   uint64_t *moved)
+			   uint64_t bytes, bool keep, tmem_slab_move_fn *move,
+			   void *ctx, uint64_t *moved)
 {
 	struct sweep sweep = {.slabs = slabs, .move = move, .ctx = ctx};
-	uint64_t freed = tmem_slab_trim(slabs);
+	struct tmem_slab_ends *ends = &sweep.ends;
 	enum tmem_kind k = 0;
 	unsigned class = 0;
 
-	while (freed < bytes && pick_class(&sweep, kind, &k, &class)) {
-		uint64_t n = drain(&sweep, &slabs->class[k][class], class);
-
-		sweep.stuck[k][class] = n == 0;
-		freed += n;
-	}
+	tmem_slab_ends_init(ends, keep);
+	while (ends->bytes + ends->waiting < bytes &&
+	       pick_class(&sweep, kind, &k, &class))
+		sweep.stuck[k][class] =
+			!drain(&sweep, &slabs->class[k][class], class);
+	tmem_slab_end_all(slabs, ends);
 	*moved = sweep.moved;
-	return freed;
+	return ends->bytes;
+}
+
+/* In the background ------------------------------------------------------- */
+
+void tmem_slab_set_wake(struct tmem_slabs *slabs, tmem_slab_wake_fn *wake,
+			void *ctx)
+{
+	slabs->wake = wake;
+	slabs->wake_ctx = ctx;
+}
+
+bool tmem_slab_sparse(struct tmem_slabs *slabs, bool begun)
+{
+	uint64_t bytes = atomic_load_explicit(&slabs->bytes[TMEM_EPHEMERAL],
+					      memory_order_relaxed) +
+			 atomic_load_explicit(&slabs->bytes[TMEM_PERSISTENT],
+					      memory_order_relaxed);
+	uint64_t sparse = sparse_bytes(slabs);
+
+	return sparse >= SPARSE_LEAST &&
+	       sparse > bytes / (begun ? SPARSE_LOW : SPARSE_HIGH);
+}
+
+void slab_stir(struct tmem_slabs *slabs, const struct slab_class *c)
+{
+	if (!slabs->wake ||
+	    atomic_load_explicit(&c->free, memory_order_relaxed) < 2 * c->slots)
+		return;
+	if (atomic_fetch_add_explicit(&slabs->stirred, 1,
+				      memory_order_relaxed) %
+		    STIR_EVERY ==
+	    0)
+		slabs->wake(slabs->wake_ctx);
 }

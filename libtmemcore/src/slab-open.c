@@ -38,11 +38,14 @@ static void init_classes(struct tmem_slabs *slabs)
 
 			c->slots = slab_slots(i);
 			c->slot_bytes = slab_slot_bytes(i);
-			c->kept = SLAB_NONE;
 			for (unsigned b = 0; b < SLAB_BUCKETS; b++)
 				c->head[b] = SLAB_NONE;
 		}
 	}
+	for (unsigned n = 0; n <= SLAB_PAGES_MOST; n++)
+		slabs->spare[n].head = SLAB_NONE;
+	/* Most are cut from raw pages at first. */
+	slabs->wanted = SLAB_PAGES_MOST;
 }
 
 /* Slab id is in the map as map says: a record for it, all slots free. */
@@ -50,6 +53,7 @@ static int find_slab(struct tmem_slabs *slabs, uint32_t id, uint8_t map)
 {
 	struct slab_group *group = slab_group_at(slabs, id);
 	unsigned class = slab_map_class(map);
+	uint32_t bytes = slab_pages(class) * SLAB_PAGE;
 	struct slab *slab;
 	int r;
 
@@ -60,21 +64,24 @@ static int find_slab(struct tmem_slabs *slabs, uint32_t id, uint8_t map)
 		group = slab_group_at(slabs, id);
 	}
 	slab = slab_at(slabs, id);
-	r = slab_make_owners(slabs, slab, slab_slots(class));
-	if (r < 0)
-		return r;
+	slab->owner = slab_make_owners(slabs, slab_slots(class));
+	if (!slab->owner)
+		return -ENOMEM;
+	slab->first_free = 0;
+	slab->used = 0;
 	/* A copy of an arena may have holes where nothing was written. */
 	r = tmem_arena_adopt(slabs->arena, TMEM_PART_SLABS,
-			     (uint64_t)id * TMEM_SLAB_SIZE, TMEM_SLAB_SIZE);
+			     (uint64_t)id * TMEM_SLAB_SIZE, bytes);
 	if (r < 0) {
-		slab_free_owners(slabs, slab, slab_slots(class));
+		slab_free_owners(slabs, slab->owner, slab_slots(class));
+		slab->owner = NULL;
 		return r;
 	}
 	group->taken[id % SLAB_GROUP / 64] |= 1ull << id % 64;
-	slab->held = true;
+	slab->pages = (uint8_t)slab_pages(class);
 	atomic_store_explicit(&slab->map, map, memory_order_relaxed);
-	atomic_fetch_add_explicit(&slabs->bytes[slab_map_kind(map)],
-				  TMEM_SLAB_SIZE, memory_order_relaxed);
+	atomic_fetch_add_explicit(&slabs->bytes[slab_map_kind(map)], bytes,
+				  memory_order_relaxed);
 	slabs->class[slab_map_kind(map)][class].slabs++;
 	return 0;
 }
@@ -181,7 +188,7 @@ struct tmem_slabs *tmem_slabs_free(struct tmem_slabs *slabs)
 		     id = slab_next(slabs, id + 1)) {
 			uint8_t map = slab_map_of(slab_at(slabs, id));
 
-			slab_free_owners(slabs, slab_at(slabs, id),
+			slab_free_owners(slabs, slab_at(slabs, id)->owner,
 					 slab_slots(slab_map_class(map)));
 		}
 		for (uint32_t g = 0; g < slabs->groups; g++)
@@ -254,32 +261,32 @@ static void settle_slab(struct tmem_slabs *slabs, uint32_t id)
 	tmem_lock_release(&c->lock);
 }
 
-static void scrub(struct tmem_slabs *slabs, uint32_t from, uint32_t to)
+/* Bytes of the slabs part that nobody claims. */
+static void scrub(struct tmem_slabs *slabs, uint64_t from, uint64_t to)
 {
 	if (from < to)
-		tmem_arena_scrub(slabs->arena, TMEM_PART_SLABS,
-				 (uint64_t)from * TMEM_SLAB_SIZE,
-				 (uint64_t)(to - from) * TMEM_SLAB_SIZE);
+		tmem_arena_scrub(slabs->arena, TMEM_PART_SLABS, from,
+				 to - from);
 }
 
 void tmem_slab_settle(struct tmem_slabs *slabs)
 {
-	uint32_t run = 0; /* first slab of a run that nobody claims */
+	uint64_t end = 0; /* of the last slab */
 
 	for (uint32_t id = slab_next(slabs, 0); id != SLAB_NONE;
 	     id = slab_next(slabs, id + 1)) {
 		struct slab *slab = slab_at(slabs, id);
+		uint64_t start = (uint64_t)id * TMEM_SLAB_SIZE;
 		uint8_t map = slab_map_of(slab);
 
-		if (slab->used > 0)
+		scrub(slabs, end, start);
+		end = start + slab->pages * SLAB_PAGE;
+		if (slab->used > 0) {
 			settle_slab(slabs, id);
-		else
-			slabs->class[slab_map_kind(map)][slab_map_class(map)]
-				.slabs--;
-		scrub(slabs, run, id);
-		run = id + 1;
-		if (slab->used == 0)
-			slab_end(slabs, id);
+			continue;
+		}
+		slab_class_at(slabs, map)->slabs--;
+		slab_end(slabs, &id, 1, false);
 	}
-	scrub(slabs, run, slabs->count);
+	scrub(slabs, end, (uint64_t)slabs->count * TMEM_SLAB_SIZE);
 }

@@ -5,11 +5,13 @@
  * A slab goes through these states; a class's lock guards the move, and "free
  * slots" counts those that tmem_slab_alloc() may take:
  *
- *   none --new--> listed by fullness <--> full
- *                    |  ^     \
- *                    |  |      `--drain--> draining --> none, or listed again
- *                    v  |
- *            kept (empty, one a class) or none
+ *   none --> spare --> listed by fullness <--> full
+ *     ^      |  ^          |      \
+ *     |      |  `-(empty)--'       `--drain--> draining --> spare, none, or
+ *     `------'                                              listed again
+ *
+ * A slab of no class is spare while some of its pages are there (slab-spare.c),
+ * and none otherwise.
  */
 #ifndef TMEM_SLAB_PRIV_H
 #define TMEM_SLAB_PRIV_H
@@ -17,13 +19,19 @@
 #include "lock.h"
 #include "slab.h"
 
-/* Class 0 to 48: 16 to 64 slots a slab. Then 1008 bytes, and 16 less a class,
- * down to 32. */
-#define SLAB_COUNTED	49u
-#define SLAB_SMALL_MOST 1008u
-#define SLAB_SMALLEST	32u
-#define SLAB_CLASSES                                                           \
-	(SLAB_COUNTED + (SLAB_SMALL_MOST - SLAB_SMALLEST) / TMEM_SLAB_UNIT + 1)
+#define SLAB_PAGE	 4096u
+#define SLAB_PAGES_LEAST 8u
+#define SLAB_PAGES_MOST	 (TMEM_SLAB_SIZE / SLAB_PAGE)
+
+/* Smallest slots first. */
+#define SLAB_CLASSES 102u
+struct slab_shape {
+	uint16_t slot;	/* bytes */
+	uint16_t pages; /* of a slab: the first ones of its 64 KiB */
+};
+extern const struct slab_shape slab_shape[SLAB_CLASSES];
+/* The class for size bytes, 1 to 4096. */
+unsigned slab_class_of(uint32_t size);
 
 /* Lists of slabs with free slots, by eighths in use. */
 #define SLAB_BUCKETS 8u
@@ -43,18 +51,18 @@
 enum slab_state {
 	/* 0 to SLAB_BUCKETS - 1: listed there */
 	SLAB_FULL = SLAB_BUCKETS,
-	SLAB_KEPT,
+	SLAB_SPARE,
 	SLAB_DRAINING,
 	SLAB_UNUSED,
 };
 
 struct slab {
-	uint32_t *owner; /* an entry a slot */
-	uint32_t prev, next;
+	uint32_t *owner;     /* an entry a slot */
+	uint32_t prev, next; /* in the list that its state says */
 	uint16_t used;
 	uint16_t first_free; /* low half of an owner entry */
 	uint8_t state;
-	bool held; /* the arena's bytes are there (and charged) */
+	uint8_t pages; /* that are there, and charged */
 	/* As in the slab map. Stable while a slot is in use, so that who has a
 	 * slot may read it without a lock; check reads it and looks twice. */
 	_Atomic(uint8_t) map;
@@ -70,12 +78,17 @@ struct slab_class {
 	struct tmem_lock lock;
 	uint32_t head[SLAB_BUCKETS];
 	_Atomic(uint32_t) listed; /* a bit a bucket that is not empty */
-	_Atomic(uint32_t) free;	  /* slots free in listed and kept slabs */
+	_Atomic(uint32_t) free;	  /* slots free in listed slabs */
 	uint32_t used;		  /* slots in use, draining slabs' too */
 	uint32_t slabs;		  /* in any state */
-	uint32_t kept;		  /* the empty slab, or SLAB_NONE */
 	uint32_t slots;		  /* a slab; never changes */
 	uint32_t slot_bytes;	  /* likewise */
+};
+
+/* Spare slabs that have the same number of pages; under the ids lock. */
+struct slab_spare {
+	uint32_t head; /* by next alone */
+	uint32_t count;
 };
 
 struct tmem_slabs {
@@ -88,29 +101,38 @@ struct tmem_slabs {
 	_Atomic(struct slab_group *) *group;
 	struct slab_class class[TMEM_KINDS][SLAB_CLASSES];
 
-	/* Which slabs are taken: rank arena, a short hold. */
+	/* Which slabs are taken, and the spare ones: rank arena, a short hold.
+	 */
 	struct tmem_lock ids;
 	uint32_t lowest;   /* no slab below it is free */
 	uint8_t *map_page; /* whether each page of the map is there */
+	struct slab_spare spare[SLAB_PAGES_MOST + 1]; /* by their pages */
+	_Atomic(uint64_t) spare_bytes;		      /* changed under ids */
+	uint32_t wanted; /* pages of the slab that was last taken */
+
+	/* Who is told that there is something to do in the background. */
+	tmem_slab_wake_fn *wake;
+	void *wake_ctx;
+	_Atomic(uint32_t) stirred; /* times a class had slots for a slab */
 
 	_Atomic(uint64_t) bytes[TMEM_KINDS];
-	_Atomic(uint64_t) unpunched; /* of ended slabs still held */
 	_Atomic(uint64_t) private;
 	_Atomic(uint64_t) freed;
-	_Atomic(uint32_t) kept; /* slabs in state SLAB_KEPT */
 };
 
 static inline uint32_t slab_slot_bytes(unsigned class)
 {
-	if (class < SLAB_COUNTED)
-		return TMEM_SLAB_SIZE / (16 + class) & ~(TMEM_SLAB_UNIT - 1);
-	return SLAB_SMALL_MOST - (class - SLAB_COUNTED) * TMEM_SLAB_UNIT;
+	return slab_shape[class].slot;
+}
+
+static inline uint32_t slab_pages(unsigned class)
+{
+	return slab_shape[class].pages;
 }
 
 static inline uint32_t slab_slots(unsigned class)
 {
-	return class < SLAB_COUNTED ? 16 + class
-				    : TMEM_SLAB_SIZE / slab_slot_bytes(class);
+	return slab_pages(class) * SLAB_PAGE / slab_slot_bytes(class);
 }
 
 static inline uint8_t slab_map_byte(enum tmem_kind kind, unsigned class)
@@ -178,10 +200,10 @@ static inline uint32_t slab_offset(uint64_t place)
 	       TMEM_SLAB_UNIT;
 }
 
-/* An array of owners, all of them free slots in one chain. 0 or -ENOMEM. */
-int slab_make_owners(struct tmem_slabs *slabs, struct slab *slab,
-		     uint32_t slots);
-void slab_free_owners(struct tmem_slabs *slabs, struct slab *slab,
+/* An array of owners, all of them free slots in one chain from slot 0; NULL
+ * without memory. */
+uint32_t *slab_make_owners(struct tmem_slabs *slabs, uint32_t slots);
+void slab_free_owners(struct tmem_slabs *slabs, uint32_t *owner,
 		      uint32_t slots);
 /* Make the private record of the group that slab id is in, and its page of
  * the map. Under the ids lock. 0, -ENOMEM or -ENOSPC. */
@@ -194,20 +216,26 @@ void slab_list(struct tmem_slabs *slabs, struct slab_class *class, uint32_t id);
  */
 void slab_unlist(struct tmem_slabs *slabs, struct slab_class *class,
 		 uint32_t id);
-/* Its fullness has changed. */
-void slab_relink(struct tmem_slabs *slabs, struct slab_class *class,
+/* Its fullness has changed. Returns whether it is in another list now. */
+bool slab_relink(struct tmem_slabs *slabs, struct slab_class *class,
 		 uint32_t id);
-/* Take a slab out of its list; its free slots go on counting. */
-void slab_unlink(struct tmem_slabs *slabs, struct slab_class *class,
-		 uint32_t id);
-/* The empty slab of a class is no longer kept. */
-void slab_unkeep(struct tmem_slabs *slabs, struct slab_class *class);
 void slab_set_map(struct tmem_slabs *slabs, uint32_t id, uint8_t map);
-/* Others may take these slabs. */
-void slab_put_ids(struct tmem_slabs *slabs, const uint32_t *ids,
-		  unsigned count);
-/* End a slab that is unlisted, empty and no longer counted in its class. No
- * lock of a class need be held. Returns bytes given back to the kernel. */
-uint64_t slab_end(struct tmem_slabs *slabs, uint32_t id);
+
+/* Take a slab with so many pages that nobody has. 0, -ENOMEM or -ENOSPC. */
+int slab_take(struct tmem_slabs *slabs, uint32_t pages, uint32_t *id);
+/* Leave slabs of no class to others: as spare ones (keep; as many as there may
+ * be), or given back to the kernel. Sorts ids. Returns bytes; not those that
+ * the kernel refuses. No lock of a class need be held. */
+uint64_t slab_leave(struct tmem_slabs *slabs, uint32_t *ids, unsigned count,
+		    bool keep);
+/* End slabs that are unlisted, empty and no longer counted in their class, and
+ * leave them. Returns bytes. */
+uint64_t slab_end(struct tmem_slabs *slabs, uint32_t *ids, unsigned count,
+		  bool keep);
+/* An empty slab that slab_end() is to end with others. */
+void slab_ends_add(struct tmem_slabs *slabs, struct tmem_slab_ends *ends,
+		   uint32_t id);
+/* Something may be worth compacting. With a lock of a class held. */
+void slab_stir(struct tmem_slabs *slabs, const struct slab_class *class);
 
 #endif

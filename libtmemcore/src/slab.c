@@ -10,9 +10,7 @@
  *
  * Measured, on two cores: a slot taken and given back, 80 ns (140 when slabs
  * were put to the front of their list each time, which touches the records of
- * their neighbours); a new slab of raw pages, 17 us to allocate and 1.3 us a
- * page at first touch. Populating it at once (MADV_POPULATE_WRITE) would save a
- * fifth of both together, and hold the class's lock three times as long.
+ * their neighbours).
  */
 #include <assert.h>
 #include <errno.h>
@@ -24,24 +22,9 @@
 static_assert(TMEM_TABLE_MAX < SLAB_FREE, "ids and free slots overlap");
 static_assert(SLAB_CLASSES < 0x7f, "a class does not fit the slab map");
 
-static unsigned class_of(uint32_t size)
-{
-	uint32_t n;
-
-	if (size <= SLAB_SMALLEST)
-		return SLAB_CLASSES - 1;
-	if (size <= SLAB_SMALL_MOST)
-		return SLAB_COUNTED + (SLAB_SMALL_MOST - size) / TMEM_SLAB_UNIT;
-	n = TMEM_SLAB_SIZE / size;
-	if (n > 64)
-		n = 64;
-	/* Rounding a slot down to 16 bytes may leave it too small. */
-	return slab_slot_bytes(n - 16) >= size ? n - 16 : n - 17;
-}
-
 uint32_t tmem_slab_slot_size(uint32_t size)
 {
-	return slab_slot_bytes(class_of(size));
+	return slab_slot_bytes(slab_class_of(size));
 }
 
 void *tmem_slab_at(const struct tmem_slabs *slabs, uint64_t place)
@@ -51,8 +34,8 @@ void *tmem_slab_at(const struct tmem_slabs *slabs, uint64_t place)
 
 uint32_t tmem_slab_bytes_at(const struct tmem_slabs *slabs, uint64_t place)
 {
-	return slab_slot_bytes(slab_map_class(
-		slab_map_of(slab_at(slabs, slab_id(place)))));
+	return slab_slot_bytes(
+		slab_map_class(slab_map_of(slab_at(slabs, slab_id(place)))));
 }
 
 enum tmem_kind tmem_slab_kind(const struct tmem_slabs *slabs, uint64_t place)
@@ -79,7 +62,8 @@ static void link_slab(struct tmem_slabs *slabs, struct slab_class *c,
 				 memory_order_relaxed);
 }
 
-void slab_unlink(struct tmem_slabs *slabs, struct slab_class *c, uint32_t id)
+static void unlink_slab(struct tmem_slabs *slabs, struct slab_class *c,
+			uint32_t id)
 {
 	struct slab *slab = slab_at(slabs, id);
 	unsigned bucket = slab->state;
@@ -105,15 +89,16 @@ static unsigned bucket_of(const struct slab_class *c, const struct slab *slab)
 
 /* A slab's fullness has changed. Mostly it stays in its list, and the records
  * of its neighbours out of the cache. */
-void slab_relink(struct tmem_slabs *slabs, struct slab_class *c, uint32_t id)
+bool slab_relink(struct tmem_slabs *slabs, struct slab_class *c, uint32_t id)
 {
 	struct slab *slab = slab_at(slabs, id);
 	unsigned bucket = bucket_of(c, slab);
 
 	if (slab->state == bucket)
-		return;
-	slab_unlink(slabs, c, id);
+		return false;
+	unlink_slab(slabs, c, id);
 	link_slab(slabs, c, id, bucket);
+	return true;
 }
 
 void slab_list(struct tmem_slabs *slabs, struct slab_class *c, uint32_t id)
@@ -131,7 +116,7 @@ void slab_unlist(struct tmem_slabs *slabs, struct slab_class *c, uint32_t id)
 	struct slab *slab = slab_at(slabs, id);
 
 	tmem_lock_assert_held(&c->lock);
-	slab_unlink(slabs, c, id);
+	unlink_slab(slabs, c, id);
 	atomic_fetch_sub_explicit(&c->free, c->slots - slab->used,
 				  memory_order_relaxed);
 }
@@ -149,98 +134,11 @@ uint32_t slab_next(const struct tmem_slabs *slabs, uint32_t id)
 	return SLAB_NONE;
 }
 
-int slab_make_group(struct tmem_slabs *slabs, uint32_t id)
-{
-	uint32_t page = id / SLAB_MAP_PAGE;
-	struct slab_group *group;
-
-	tmem_lock_assert_held(&slabs->ids);
-	if (!slabs->map_page[page]) {
-		int r = tmem_arena_take(slabs->arena, TMEM_PART_SLABMAP,
-					(uint64_t)page * SLAB_MAP_PAGE,
-					SLAB_MAP_PAGE);
-
-		if (r < 0)
-			return r;
-		slabs->map_page[page] = 1;
-	}
-	group = tmem_budget_alloc(slabs->arena->budget, sizeof(*group));
-	if (!group)
-		return -ENOMEM;
-	for (unsigned i = 0; i < SLAB_GROUP; i++)
-		group->slab[i].state = SLAB_UNUSED;
-	atomic_fetch_add_explicit(&slabs->private, sizeof(*group),
-				  memory_order_relaxed);
-	atomic_store_explicit(&slabs->group[id / SLAB_GROUP], group,
-			      memory_order_release);
-	return 0;
-}
-
-/* Take the lowest slab that nobody has. */
-static int take_id_locked(struct tmem_slabs *slabs, uint32_t *out)
-{
-	uint32_t id = slabs->lowest;
-
-	tmem_lock_assert_held(&slabs->ids);
-	while (id < slabs->count) {
-		struct slab_group *group = slab_group_at(slabs, id);
-		uint32_t word = id % SLAB_GROUP / 64;
-		uint64_t open;
-		int r;
-
-		if (!group) {
-			r = slab_make_group(slabs, id);
-			if (r < 0)
-				return r;
-			continue;
-		}
-		open = ~group->taken[word] & ~((1ull << id % 64) - 1);
-		if (!open) {
-			id = (id / 64 + 1) * 64;
-			continue;
-		}
-		id = id / 64 * 64 + (uint32_t)__builtin_ctzll(open);
-		if (id >= slabs->count)
-			break;
-		group->taken[word] |= 1ull << id % 64;
-		slabs->lowest = id + 1;
-		*out = id;
-		return 0;
-	}
-	return -ENOSPC;
-}
-
-static int take_id(struct tmem_slabs *slabs, uint32_t *out)
-{
-	int r;
-
-	tmem_lock_acquire(&slabs->ids);
-	r = take_id_locked(slabs, out);
-	tmem_lock_release(&slabs->ids);
-	return r;
-}
-
-void slab_put_ids(struct tmem_slabs *slabs, const uint32_t *ids, unsigned count)
-{
-	tmem_lock_acquire(&slabs->ids);
-	for (unsigned i = 0; i < count; i++) {
-		struct slab_group *group = slab_group_at(slabs, ids[i]);
-
-		group->taken[ids[i] % SLAB_GROUP / 64] &=
-			~(1ull << ids[i] % 64);
-		if (ids[i] < slabs->lowest)
-			slabs->lowest = ids[i];
-	}
-	tmem_lock_release(&slabs->ids);
-}
-
-static void chain_free(struct slab *slab, uint32_t slots)
+static void chain_free(uint32_t *owner, uint32_t slots)
 {
 	for (uint32_t i = 0; i + 1 < slots; i++)
-		slab->owner[i] = SLAB_FREE | (i + 1);
-	slab->owner[slots - 1] = SLAB_FREE_LAST;
-	slab->first_free = 0;
-	slab->used = 0;
+		owner[i] = SLAB_FREE | (i + 1);
+	owner[slots - 1] = SLAB_FREE_LAST;
 }
 
 static size_t owner_bytes(uint32_t slots)
@@ -248,49 +146,24 @@ static size_t owner_bytes(uint32_t slots)
 	return slots * sizeof(uint32_t);
 }
 
-int slab_make_owners(struct tmem_slabs *slabs, struct slab *slab,
-		     uint32_t slots)
+uint32_t *slab_make_owners(struct tmem_slabs *slabs, uint32_t slots)
 {
-	slab->owner =
+	uint32_t *owner =
 		tmem_budget_alloc(slabs->arena->budget, owner_bytes(slots));
-	if (!slab->owner)
-		return -ENOMEM;
-	chain_free(slab, slots);
+
+	if (!owner)
+		return NULL;
+	chain_free(owner, slots);
 	atomic_fetch_add_explicit(&slabs->private, owner_bytes(slots),
 				  memory_order_relaxed);
-	return 0;
+	return owner;
 }
 
-void slab_free_owners(struct tmem_slabs *slabs, struct slab *slab,
-		      uint32_t slots)
+void slab_free_owners(struct tmem_slabs *slabs, uint32_t *owner, uint32_t slots)
 {
-	tmem_budget_free(slabs->arena->budget, slab->owner, owner_bytes(slots));
-	slab->owner = NULL;
+	tmem_budget_free(slabs->arena->budget, owner, owner_bytes(slots));
 	atomic_fetch_sub_explicit(&slabs->private, owner_bytes(slots),
 				  memory_order_relaxed);
-}
-
-/* Bytes for the slab that has got this id. */
-static int back_slab(struct tmem_slabs *slabs, uint32_t id, unsigned class)
-{
-	struct slab *slab = slab_at(slabs, id);
-	int r = slab_make_owners(slabs, slab, slab_slots(class));
-
-	if (r < 0)
-		return r;
-	if (slab->held) {
-		atomic_fetch_sub_explicit(&slabs->unpunched, TMEM_SLAB_SIZE,
-					  memory_order_relaxed);
-		return 0;
-	}
-	r = tmem_arena_take(slabs->arena, TMEM_PART_SLABS,
-			    (uint64_t)id * TMEM_SLAB_SIZE, TMEM_SLAB_SIZE);
-	if (r < 0) {
-		slab_free_owners(slabs, slab, slab_slots(class));
-		return r;
-	}
-	slab->held = true;
-	return 0;
 }
 
 void slab_set_map(struct tmem_slabs *slabs, uint32_t id, uint8_t map)
@@ -307,29 +180,29 @@ void slab_set_map(struct tmem_slabs *slabs, uint32_t id, uint8_t map)
 static int new_slab(struct tmem_slabs *slabs, enum tmem_kind kind,
 		    unsigned class, uint32_t *id)
 {
-	int r = take_id(slabs, id);
+	uint32_t *owner = slab_make_owners(slabs, slab_slots(class));
+	struct slab *slab;
+	int r;
 
-	if (r < 0)
-		return r;
-	r = back_slab(slabs, *id, class);
+	if (!owner)
+		return -ENOMEM;
+	r = slab_take(slabs, slab_pages(class), id);
 	if (r < 0) {
-		slab_put_ids(slabs, id, 1);
+		slab_free_owners(slabs, owner, slab_slots(class));
 		return r;
 	}
+	slab = slab_at(slabs, *id);
+	slab->owner = owner;
+	slab->first_free = 0;
+	slab->used = 0;
 	slab_set_map(slabs, *id, slab_map_byte(kind, class));
 	slabs->class[kind][class].slabs++;
-	atomic_fetch_add_explicit(&slabs->bytes[kind], TMEM_SLAB_SIZE,
+	atomic_fetch_add_explicit(&slabs->bytes[kind], slab->pages * SLAB_PAGE,
 				  memory_order_relaxed);
 	return 0;
 }
 
 /* Slots ------------------------------------------------------------------- */
-
-void slab_unkeep(struct tmem_slabs *slabs, struct slab_class *class)
-{
-	class->kept = SLAB_NONE;
-	atomic_fetch_sub_explicit(&slabs->kept, 1, memory_order_relaxed);
-}
 
 /* The slab to take a slot from; its free slots count already. */
 static int pick_slab(struct tmem_slabs *slabs, enum tmem_kind kind,
@@ -342,11 +215,6 @@ static int pick_slab(struct tmem_slabs *slabs, enum tmem_kind kind,
 
 	if (listed) {
 		*id = c->head[31 - __builtin_clz(listed)];
-		return 0;
-	}
-	if (c->kept != SLAB_NONE) {
-		*id = c->kept;
-		slab_unkeep(slabs, c);
 		return 0;
 	}
 	r = grow ? new_slab(slabs, kind, class, id) : -ENOMEM;
@@ -383,7 +251,7 @@ static int alloc_in(struct tmem_slabs *slabs, enum tmem_kind kind,
 static int alloc_stretched(struct tmem_slabs *slabs, enum tmem_kind kind,
 			   unsigned class, uint32_t owner, uint64_t *place)
 {
-	while (class -- > 0) {
+	while (++class < SLAB_CLASSES) {
 		/* A peek: what is missed is a slot that came just now. */
 		if (atomic_load_explicit(&slabs->class[kind][class].listed,
 					 memory_order_relaxed) &&
@@ -397,10 +265,9 @@ int tmem_slab_alloc(struct tmem_slabs *slabs, enum tmem_kind kind,
 		    uint32_t size, uint32_t owner, bool stretch,
 		    uint64_t *place)
 {
-	unsigned class = class_of(size);
+	unsigned class = slab_class_of(size);
 	int r;
 
-	assert(size >= 1 && size <= slab_slot_bytes(0));
 	assert(owner >= 1 && owner < SLAB_FREE);
 	if (tmem_fault(TMEM_FAULT_SLAB))
 		return -ENOMEM;

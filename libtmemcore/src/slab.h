@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Slots for contents: 64 KiB slabs, each cut into equal slots of one size
- * class, ephemeral and persistent contents apart. A place is the arena offset,
- * within the slabs part, of a slot, in units of 16 bytes.
+ * Slots for contents: slabs of 8 to 16 pages, each cut into equal slots of one
+ * size class, ephemeral and persistent contents apart. A slab is the beginning
+ * of its 64 KiB of the arena. A place is the arena offset, within the slabs
+ * part, of a slot, in units of 16 bytes.
  *
  * Each slab in use has a private array of owners, one 32-bit content id a
  * slot, which doubles as the list of its free slots.
@@ -42,20 +43,25 @@ int tmem_slab_alloc(struct tmem_slabs *slabs, enum tmem_kind kind,
 		    uint32_t size, uint32_t owner, bool stretch,
 		    uint64_t *place);
 
-/** Give a slot back; a slab that falls empty goes back to the kernel (but one
- * a class may be kept while the budget has room). */
+/** Give a slot back. A slab that falls empty becomes spare: it serves whoever
+ * needs one next; beyond some of these it goes back to the kernel. */
 void tmem_slab_free(struct tmem_slabs *slabs, uint64_t place);
 
 /** Slabs that fell empty and are still charged, until tmem_slab_end_all():
  * neighbours go back to the kernel together. */
+#define TMEM_SLAB_ENDS 256u
 struct tmem_slab_ends {
-	uint64_t bytes; /* given back so far */
+	bool keep;	  /* as spare slabs, if these are not too many */
+	uint64_t bytes;	  /* given back, or kept, so far */
+	uint64_t waiting; /* of the slabs that are to be */
 	uint32_t count;
-	uint32_t id[256];
+	uint32_t id[TMEM_SLAB_ENDS];
 };
-static inline void tmem_slab_ends_init(struct tmem_slab_ends *ends)
+static inline void tmem_slab_ends_init(struct tmem_slab_ends *ends, bool keep)
 {
+	ends->keep = keep;
 	ends->bytes = 0;
+	ends->waiting = 0;
 	ends->count = 0;
 }
 
@@ -67,7 +73,7 @@ static inline void tmem_slab_ends_init(struct tmem_slab_ends *ends)
  * ended. */
 void tmem_slab_free_many(struct tmem_slabs *slabs, const uint64_t *places,
 			 unsigned count, struct tmem_slab_ends *ends);
-/** Give the slabs of ends back to the kernel. */
+/** Give the slabs of ends back to the kernel, or keep them. */
 void tmem_slab_end_all(struct tmem_slabs *slabs, struct tmem_slab_ends *ends);
 
 void *tmem_slab_at(const struct tmem_slabs *slabs, uint64_t place);
@@ -87,19 +93,35 @@ typedef int tmem_slab_move_fn(void *ctx, uint32_t owner, uint64_t place);
 
 /**
  * Compact: while some class of kind (TMEM_KINDS: both) has at least one slab's
- * worth of free slots, drain its sparsest slab through move, until bytes have
- * been given back or nothing helps. One caller at a time. Returns bytes given
- * back. *moved counts contents moved.
+ * worth of free slots, drain its sparsest slab through move, until slabs of so
+ * many bytes fell empty or nothing helps. They are kept as spare slabs, if
+ * these are not too many, or go back to the kernel. One caller at a time.
+ * Returns bytes of slabs kept or given back. *moved counts contents moved.
  */
 uint64_t tmem_slab_compact(struct tmem_slabs *slabs, enum tmem_kind kind,
-			   uint64_t bytes, tmem_slab_move_fn *move, void *ctx,
-			   uint64_t *moved);
+			   uint64_t bytes, bool keep, tmem_slab_move_fn *move,
+			   void *ctx, uint64_t *moved);
 
-/** Bytes that compacting all classes would give back. A snapshot. */
-uint64_t tmem_slab_spare(struct tmem_slabs *slabs);
+/** Bytes that compacting all classes and trimming would give back. A snapshot.
+ */
+uint64_t tmem_slab_loose(struct tmem_slabs *slabs);
 
-/** Give back the empty slabs that were kept. Returns bytes. */
+/** Give all spare slabs back to the kernel. Returns bytes. */
 uint64_t tmem_slab_trim(struct tmem_slabs *slabs);
+
+/* In the background, by who is told by wake (called with locks held, from when
+ * it is set; set it before other threads are there). */
+typedef void tmem_slab_wake_fn(void *ctx);
+void tmem_slab_set_wake(struct tmem_slabs *slabs, tmem_slab_wake_fn *wake,
+			void *ctx);
+/** Add a slab to the spare ones if there are too few, and room for it in the
+ * budget. Returns whether there may be more to do. */
+bool tmem_slab_reserve(struct tmem_slabs *slabs);
+/** Give back spare slabs above what the reserve is to be. Returns bytes. */
+uint64_t tmem_slab_tidy(struct tmem_slabs *slabs);
+/** Whether the slabs are so sparse that compacting them pays: more than a 128th
+ * could be given back, or, where compaction has begun, more than a 512th. */
+bool tmem_slab_sparse(struct tmem_slabs *slabs, bool begun);
 
 /* Reopening, single-threaded: _found for each live content, then _settle,
  * which gives back slabs without one (and any range no slab claims). */
@@ -113,7 +135,7 @@ struct tmem_slab_stats {
 	uint64_t bytes[TMEM_KINDS];   /* in slabs */
 	uint64_t payload[TMEM_KINDS]; /* of these, in slots in use */
 	uint64_t map_bytes;	      /* in the slab map */
-	uint64_t unpunched_bytes;     /* given back, and not taken */
+	uint64_t spare_bytes;	      /* in slabs of no class and kind */
 	uint64_t used_slots;
 	uint64_t free_slots;
 	uint64_t private_bytes; /* owner arrays and the like; charged */

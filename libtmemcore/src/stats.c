@@ -322,12 +322,14 @@ void tmem_store_stats(struct tmem_store *store, uint64_t *values)
 	memset(values, 0, TMEM_HOST_STAT_COUNT * sizeof(*values));
 	host_pools(store, values);
 	tmem_slab_stats(store->slabs, &slabs);
-	slab_bytes = slabs.bytes[TMEM_EPHEMERAL] + slabs.bytes[TMEM_PERSISTENT];
+	slab_bytes = slabs.bytes[TMEM_EPHEMERAL] +
+		     slabs.bytes[TMEM_PERSISTENT] + slabs.spare_bytes;
 	values[TMEM_HOST_STAT_budget] = get(&store->budget.limit);
 	values[TMEM_HOST_STAT_used] = get(&store->budget.used);
 	values[TMEM_HOST_STAT_peak_used] = get(&store->budget.peak);
 	values[TMEM_HOST_STAT_private_bytes] = get(&store->budget.private);
 	values[TMEM_HOST_STAT_slab_bytes] = slab_bytes;
+	values[TMEM_HOST_STAT_spare_bytes] = slabs.spare_bytes;
 	values[TMEM_HOST_STAT_payload_bytes] =
 		slabs.payload[TMEM_EPHEMERAL] + slabs.payload[TMEM_PERSISTENT];
 	/* In the arena is what is neither private nor slabs. Relaxed loads may
@@ -335,7 +337,8 @@ void tmem_store_stats(struct tmem_store *store, uint64_t *values)
 	values[TMEM_HOST_STAT_table_bytes] = positive(
 		(int64_t)(values[TMEM_HOST_STAT_used] -
 			  values[TMEM_HOST_STAT_private_bytes] - slab_bytes));
-	values[TMEM_HOST_STAT_freeable] = slabs.bytes[TMEM_EPHEMERAL];
+	values[TMEM_HOST_STAT_freeable] =
+		slabs.bytes[TMEM_EPHEMERAL] + slabs.spare_bytes;
 	values[TMEM_HOST_STAT_contents] = atomic_load_explicit(
 		&store->contents.table.used, memory_order_relaxed);
 	values[TMEM_HOST_STAT_raw_contents] =
@@ -371,5 +374,5 @@ uint64_t tmem_store_freeable(struct tmem_store *store)
 	struct tmem_slab_stats slabs;
 
 	tmem_slab_stats(store->slabs, &slabs);
-	return slabs.bytes[TMEM_EPHEMERAL];
+	return slabs.bytes[TMEM_EPHEMERAL] + slabs.spare_bytes;
 }

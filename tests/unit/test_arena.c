@@ -21,13 +21,13 @@
 #include "sanitizer.h"
 
 #define MIB	   (1ull << 20)
-#define FILE_BYTES (7 * MIB) /* of an arena with a capacity of 1 MiB */
+#define FILE_BYTES (8 * MIB) /* of an arena with a capacity of 1 MiB */
 
 /* The header of an arena of 1 MiB, little-endian. */
 /* clang-format off */
 static const uint8_t golden[208] = {
 	't', 'm', 'e', 'm', 'a', 'r', 'e', 'n', /* magic */
-	1, 0, 0, 0,				/* version */
+	2, 0, 0, 0,				/* version */
 	2, 0, 0, 0,				/* state: ready */
 	8, 7, 6, 5, 4, 3, 2, 1,			/* generation */
 	9, 8, 7, 6, 5, 4, 3, 2,			/* secret */
@@ -42,8 +42,8 @@ static const uint8_t golden[208] = {
 	0, 0, 0x2e, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0,	/* leaves */
 	0, 0, 0x3e, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0,	/* words */
 	0, 0, 0x46, 0, 0, 0, 0, 0, 0, 0, 0xc, 0, 0, 0, 0, 0,	/* metas */
-	0, 0, 0x60, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0,	/* slabs */
-	0x7f, 0xd6, 0x70, 0xa7, 0xca, 0x4a, 0xb8, 0xf1, /* XXH3-64 of these */
+	0, 0, 0x60, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0,	/* slabs */
+	0x2b, 0x4e, 0xdd, 0x15, 0xfb, 0x20, 0xc4, 0x9f, /* XXH3-64 of these */
 };
 /* clang-format on */
 

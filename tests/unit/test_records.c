@@ -196,17 +196,30 @@ START_TEST(slab_map_bytes)
 	ck_assert_uint_eq(slab_map_byte(TMEM_EPHEMERAL, 0), 0x01);
 	ck_assert_uint_eq(slab_map_byte(TMEM_PERSISTENT, 0), 0x81);
 	ck_assert_uint_eq(slab_map_byte(TMEM_PERSISTENT, SLAB_CLASSES - 1),
-			  0x80 | 111);
+			  0x80 | 102);
 	ck_assert(!slab_map_valid(0));
 	ck_assert(!slab_map_valid(0x80));
-	ck_assert(!slab_map_valid(112));
-	ck_assert(slab_map_valid(0x80 | 111));
-	/* What the classes are: bytes a slot. */
-	ck_assert_uint_eq(slab_slot_bytes(0), 4096);
-	ck_assert_uint_eq(slab_slot_bytes(1), 3840);
-	ck_assert_uint_eq(slab_slot_bytes(48), 1024);
-	ck_assert_uint_eq(slab_slot_bytes(49), 1008);
-	ck_assert_uint_eq(slab_slot_bytes(110), 32);
+	ck_assert(!slab_map_valid(103));
+	ck_assert(slab_map_valid(0x80 | 102));
+}
+END_TEST
+
+/* What the classes are: bytes a slot, pages a slab. */
+START_TEST(slab_classes)
+{
+	uint64_t sum = 14695981039346656037u; /* FNV-1a, of numbers */
+
+	for (unsigned i = 0; i < SLAB_CLASSES; i++) {
+		sum = (sum ^ slab_slot_bytes(i)) * 1099511628211u;
+		sum = (sum ^ slab_pages(i)) * 1099511628211u;
+	}
+	ck_assert_uint_eq(sum, 4739289831204571535u);
+	ck_assert_uint_eq(slab_slot_bytes(0), 32);
+	ck_assert_uint_eq(slab_pages(0), 8);
+	ck_assert_uint_eq(slab_slot_bytes(50), 1024);
+	ck_assert_uint_eq(slab_slots(50), 32);
+	ck_assert_uint_eq(slab_slot_bytes(101), 4096);
+	ck_assert_uint_eq(slab_pages(101), 16);
 }
 END_TEST
 
@@ -223,6 +236,7 @@ int main(void)
 	tcase_add_test(tc, object_leaf_and_meta);
 	tcase_add_test(tc, content_words);
 	tcase_add_test(tc, slab_map_bytes);
+	tcase_add_test(tc, slab_classes);
 	suite_add_tcase(suite, tc);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -21,6 +21,7 @@ X(budget, gauge, bytes, "most memory the store may use")                       \
 X(used, gauge, bytes, "memory the store uses, everything counted")             \
 X(peak_used, gauge, bytes, "most memory the store has used")                   \
 X(slab_bytes, gauge, bytes, "memory in slabs")                                 \
+X(spare_bytes, gauge, bytes, "of these, in empty slabs")                       \
 X(payload_bytes, gauge, bytes, "bytes of contents held in slabs")              \
 X(table_bytes, gauge, bytes, "memory in the arena's record tables")            \
 X(private_bytes, gauge, bytes, "memory outside the arena: tables, codecs, rings") \

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Slabs of no class: which there are, how they come from the kernel, how they
+ * go back, and the spare ones between.
+ *
+ * A slab that falls empty is not given back at once: punching it out, taking
+ * another and touching its pages costs some 30 us and happens all the time
+ * where pages come and go. It becomes spare: its pages stay, charged, and
+ * whoever needs a slab next, of whatever class and kind, takes it without a
+ * system call if it has the right number of pages, and with a short one
+ * otherwise.
+ *
+ *                reserve                      most
+ *   |-- too few -----|---------- right ----------|-- half are punched out,
+ *         ^                                          neighbours together
+ *         `-- more are made in the background
+ *
+ * The reserve is a 256th of the budget and there while the budget has room.
+ * There may be twice that, and a 32nd of the budget where that is full: memory
+ * that eviction has freed for puts to come, and nobody else can have. Who needs
+ * memory for something else trims them (tmem_slab_trim()). In the arena nothing
+ * says that they are there: to a reopened store they are bytes that no slab
+ * claims.
+ *
+ * Measured, on two cores: 9 pages taken from the kernel 9 us, touched 12 us,
+ * punched out 6 us; a spare slab made one of a class, 0.3 us.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include "slab-priv.h"
+
+/* Parts of the budget, and the most whatever the budget is. */
+#define RESERVE_PART 256u
+#define RESERVE_MOST (UINT64_C(8) << 20)
+/* Part of a budget that is full: what eviction empties at a time, and more. */
+#define SPARE_PART 32u
+/* What two classes that take turns need, whatever the budget is. */
+#define SPARE_LEAST (2u * TMEM_SLAB_SIZE)
+
+static uint64_t limit_of(const struct tmem_slabs *slabs)
+{
+	return atomic_load_explicit(&slabs->arena->budget->limit,
+				    memory_order_relaxed);
+}
+
+static uint64_t spare_bytes(const struct tmem_slabs *slabs)
+{
+	return atomic_load_explicit(&slabs->spare_bytes, memory_order_relaxed);
+}
+
+/* Bytes of spare slabs that there should be. */
+static uint64_t reserve(const struct tmem_slabs *slabs)
+{
+	uint64_t bytes = limit_of(slabs) / RESERVE_PART;
+
+	return bytes < RESERVE_MOST ? bytes : RESERVE_MOST;
+}
+
+/* Whether there is memory for a reserve. */
+static bool has_room(const struct tmem_slabs *slabs)
+{
+	uint64_t limit = limit_of(slabs);
+
+	return atomic_load_explicit(&slabs->arena->budget->used,
+				    memory_order_relaxed) +
+		       reserve(slabs) <
+	       limit - limit / 8;
+}
+
+/* Bytes of spare slabs that there may be. */
+static uint64_t most_spare(const struct tmem_slabs *slabs)
+{
+	uint64_t bytes = has_room(slabs) ? 2 * reserve(slabs)
+					 : limit_of(slabs) / SPARE_PART;
+
+	return bytes > SPARE_LEAST ? bytes : SPARE_LEAST;
+}
+
+/* Ids --------------------------------------------------------------------- */
+
+int slab_make_group(struct tmem_slabs *slabs, uint32_t id)
+{
+	uint32_t page = id / SLAB_MAP_PAGE;
+	struct slab_group *group;
+
+	tmem_lock_assert_held(&slabs->ids);
+	if (!slabs->map_page[page]) {
+		int r = tmem_arena_take(slabs->arena, TMEM_PART_SLABMAP,
+					(uint64_t)page * SLAB_MAP_PAGE,
+					SLAB_MAP_PAGE);
+
+		if (r < 0)
+			return r;
+		slabs->map_page[page] = 1;
+	}
+	group = tmem_budget_alloc(slabs->arena->budget, sizeof(*group));
+	if (!group)
+		return -ENOMEM;
+	for (unsigned i = 0; i < SLAB_GROUP; i++)
+		group->slab[i].state = SLAB_UNUSED;
+	atomic_fetch_add_explicit(&slabs->private, sizeof(*group),
+				  memory_order_relaxed);
+	atomic_store_explicit(&slabs->group[id / SLAB_GROUP], group,
+			      memory_order_release);
+	return 0;
+}
+
+/* Take the lowest slab that nobody has. */
+static int take_id_locked(struct tmem_slabs *slabs, uint32_t *out)
+{
+	uint32_t id = slabs->lowest;
+
+	tmem_lock_assert_held(&slabs->ids);
+	while (id < slabs->count) {
+		struct slab_group *group = slab_group_at(slabs, id);
+		uint32_t word = id % SLAB_GROUP / 64;
+		uint64_t open;
+		int r;
+
+		if (!group) {
+			r = slab_make_group(slabs, id);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		open = ~group->taken[word] & ~((1ull << id % 64) - 1);
+		if (!open) {
+			id = (id / 64 + 1) * 64;
+			continue;
+		}
+		id = id / 64 * 64 + (uint32_t)__builtin_ctzll(open);
+		if (id >= slabs->count)
+			break;
+		group->taken[word] |= 1ull << id % 64;
+		slabs->lowest = id + 1;
+		*out = id;
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+static void put_id_locked(struct tmem_slabs *slabs, uint32_t id)
+{
+	struct slab_group *group = slab_group_at(slabs, id);
+
+	tmem_lock_assert_held(&slabs->ids);
+	group->taken[id % SLAB_GROUP / 64] &= ~(1ull << id % 64);
+	if (id < slabs->lowest)
+		slabs->lowest = id;
+}
+
+/* Spare slabs ------------------------------------------------------------- */
+
+static void push_spare(struct tmem_slabs *slabs, uint32_t id)
+{
+	struct slab *slab = slab_at(slabs, id);
+	struct slab_spare *list = &slabs->spare[slab->pages];
+
+	tmem_lock_assert_held(&slabs->ids);
+	slab->state = SLAB_SPARE;
+	slab->next = list->head;
+	list->head = id;
+	list->count++;
+	atomic_fetch_add_explicit(&slabs->spare_bytes, slab->pages * SLAB_PAGE,
+				  memory_order_relaxed);
+}
+
+static uint32_t pop_spare(struct tmem_slabs *slabs, uint32_t pages)
+{
+	struct slab_spare *list = &slabs->spare[pages];
+	uint32_t id = list->head;
+
+	tmem_lock_assert_held(&slabs->ids);
+	if (id == SLAB_NONE)
+		return id;
+	list->head = slab_at(slabs, id)->next;
+	list->count--;
+	slab_at(slabs, id)->state = SLAB_UNUSED;
+	atomic_fetch_sub_explicit(&slabs->spare_bytes, pages * SLAB_PAGE,
+				  memory_order_relaxed);
+	return id;
+}
+
+/* The spare slab that needs least to have so many pages: giving some back is
+ * cheaper than taking some, and that cheaper than taking all. */
+static uint32_t pop_fitting(struct tmem_slabs *slabs, uint32_t pages)
+{
+	uint32_t id = SLAB_NONE;
+
+	for (uint32_t n = pages; n <= SLAB_PAGES_MOST && id == SLAB_NONE; n++)
+		id = pop_spare(slabs, n);
+	for (uint32_t n = pages; n-- > 1 && id == SLAB_NONE;)
+		id = pop_spare(slabs, n);
+	return id;
+}
+
+/* One of the most frequent kind. */
+static uint32_t pop_common(struct tmem_slabs *slabs)
+{
+	uint32_t most = 0;
+
+	for (uint32_t n = 1; n <= SLAB_PAGES_MOST; n++)
+		if (slabs->spare[n].count > slabs->spare[most].count)
+			most = n;
+	return pop_spare(slabs, most);
+}
+
+/* Others may have these slabs: as they are, while some of their pages are
+ * there. */
+static void leave(struct tmem_slabs *slabs, const uint32_t *ids, unsigned count)
+{
+	tmem_lock_acquire(&slabs->ids);
+	for (unsigned i = 0; i < count; i++) {
+		if (slab_at(slabs, ids[i])->pages)
+			push_spare(slabs, ids[i]);
+		else
+			put_id_locked(slabs, ids[i]);
+	}
+	tmem_lock_release(&slabs->ids);
+}
+
+/* From the kernel and back ------------------------------------------------ */
+
+/* Give or take pages until there are so many. What the kernel does not take
+ * back stays. */
+static int fit(struct tmem_slabs *slabs, uint32_t id, uint32_t pages)
+{
+	struct slab *slab = slab_at(slabs, id);
+	uint64_t offset = (uint64_t)id * TMEM_SLAB_SIZE;
+	uint64_t has = slab->pages * SLAB_PAGE, needs = pages * SLAB_PAGE;
+	int r;
+
+	if (has > needs) {
+		if (tmem_arena_give(slabs->arena, TMEM_PART_SLABS,
+				    offset + needs, has - needs) == 0)
+			slab->pages = (uint8_t)pages;
+		return 0;
+	}
+	if (has == needs)
+		return 0;
+	r = tmem_arena_take(slabs->arena, TMEM_PART_SLABS, offset + has,
+			    needs - has);
+	if (r < 0)
+		return r;
+	tmem_arena_populate(slabs->arena, TMEM_PART_SLABS, offset + has,
+			    needs - has);
+	slab->pages = (uint8_t)pages;
+	return 0;
+}
+
+/* Punch out neighbouring slabs. Returns bytes; 0 when the kernel refuses. */
+static uint64_t punch_run(struct tmem_slabs *slabs, const uint32_t *ids,
+			  unsigned count)
+{
+	uint64_t start = (uint64_t)ids[0] * TMEM_SLAB_SIZE, taken = 0;
+	uint32_t last = ids[count - 1];
+	uint64_t end = (uint64_t)last * TMEM_SLAB_SIZE +
+		       slab_at(slabs, last)->pages * SLAB_PAGE;
+
+	for (unsigned i = 0; i < count; i++)
+		taken += slab_at(slabs, ids[i])->pages * SLAB_PAGE;
+	if (tmem_arena_give_sparse(slabs->arena, TMEM_PART_SLABS, start,
+				   end - start, taken) < 0)
+		return 0;
+	for (unsigned i = 0; i < count; i++)
+		slab_at(slabs, ids[i])->pages = 0;
+	atomic_fetch_add_explicit(&slabs->freed, count, memory_order_relaxed);
+	return taken;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Give slabs back, neighbours together. Refused, they are spare. */
+static uint64_t punch(struct tmem_slabs *slabs, uint32_t *ids, unsigned count)
+{
+	uint64_t bytes = 0;
+	unsigned run;
+
+	qsort(ids, count, sizeof(*ids), by_id);
+	for (unsigned i = 0; i < count; i += run) {
+		run = 1;
+		while (i + run < count && ids[i + run] == ids[i] + run)
+			run++;
+		bytes += punch_run(slabs, &ids[i], run);
+	}
+	leave(slabs, ids, count);
+	return bytes;
+}
+
+/* Give spare slabs back until no more than keep bytes are left. */
+static uint64_t trim_to(struct tmem_slabs *slabs, uint64_t keep)
+{
+	uint32_t ids[TMEM_SLAB_ENDS];
+	uint64_t bytes = 0, some;
+
+	do {
+		unsigned count = 0;
+
+		tmem_lock_acquire(&slabs->ids);
+		while (count < TMEM_SLAB_ENDS && spare_bytes(slabs) > keep)
+			ids[count++] = pop_common(slabs);
+		tmem_lock_release(&slabs->ids);
+		some = punch(slabs, ids, count);
+		bytes += some;
+	} while (some);
+	return bytes;
+}
+
+uint64_t tmem_slab_trim(struct tmem_slabs *slabs)
+{
+	return spare_bytes(slabs) ? trim_to(slabs, 0) : 0;
+}
+
+uint64_t tmem_slab_tidy(struct tmem_slabs *slabs)
+{
+	uint64_t keep = reserve(slabs);
+
+	return spare_bytes(slabs) > keep ? trim_to(slabs, keep) : 0;
+}
+
+int slab_take(struct tmem_slabs *slabs, uint32_t pages, uint32_t *out)
+{
+	uint32_t id;
+	int r = 0;
+
+	tmem_lock_acquire(&slabs->ids);
+	slabs->wanted = pages;
+	id = pop_fitting(slabs, pages);
+	if (id == SLAB_NONE)
+		r = take_id_locked(slabs, &id);
+	tmem_lock_release(&slabs->ids);
+	if (r < 0)
+		return r;
+	if (slabs->wake && spare_bytes(slabs) < reserve(slabs) / 2 &&
+	    has_room(slabs))
+		slabs->wake(slabs->wake_ctx);
+	r = fit(slabs, id, pages);
+	if (r < 0)
+		leave(slabs, &id, 1);
+	else
+		*out = id;
+	return r;
+}
+
+uint64_t slab_leave(struct tmem_slabs *slabs, uint32_t *ids, unsigned count,
+		    bool keep)
+{
+	uint64_t bytes = 0;
+
+	if (!keep || tmem_budget_excess(slabs->arena->budget))
+		return punch(slabs, ids, count);
+	for (unsigned i = 0; i < count; i++)
+		bytes += slab_at(slabs, ids[i])->pages * SLAB_PAGE;
+	leave(slabs, ids, count);
+	if (spare_bytes(slabs) > most_spare(slabs))
+		trim_to(slabs, most_spare(slabs) / 2);
+	return bytes;
+}
+
+bool tmem_slab_reserve(struct tmem_slabs *slabs)
+{
+	uint32_t id, pages;
+	int r;
+
+	if (spare_bytes(slabs) + TMEM_SLAB_SIZE > reserve(slabs) ||
+	    !has_room(slabs))
+		return false;
+	tmem_lock_acquire(&slabs->ids);
+	pages = slabs->wanted;
+	r = take_id_locked(slabs, &id);
+	tmem_lock_release(&slabs->ids);
+	if (r < 0)
+		return false;
+	r = fit(slabs, id, pages);
+	leave(slabs, &id, 1);
+	return r == 0;
+}
