@@ -26,6 +26,15 @@ void bench_sustained(const struct bench_pages *set, unsigned slices,
 void bench_footprint(const struct bench_pages *set, unsigned copies,
 		     json_t *report);
 
+/** reclaim: giving so many MiB back on demand, beside what the kernel alone
+ * takes for that. */
+void bench_reclaim(const struct bench_pages *set, unsigned mib,
+		   json_t *report);
+
+/** peak: memory in use above the budget, while pages come and go and budgets
+ * change. */
+void bench_peak(const struct bench_pages *set, json_t *report);
+
 /** density: four copies of the set without its first skip pages, and of up to
  * most pages of each of the trees (up to a NULL), in four clients. */
 void bench_density(char *const *trees, const struct bench_pages *set,

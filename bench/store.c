@@ -24,6 +24,7 @@
 #define TREE_PAGES    65536u
 #define COPIES	      8u
 #define SLICES	      5u /* of sustained puts */
+#define RECLAIM_MIB   1024u
 
 enum { TEXT, ELF, MEMORY, KINDS };
 
@@ -32,6 +33,7 @@ struct options {
 	size_t tree_pages; /* of each tree, for the density */
 	unsigned copies;   /* of the set, for the memory */
 	unsigned slices;   /* of sustained puts */
+	unsigned reclaim;  /* MiB */
 	enum tmem_codec codec;
 	const char *json;
 	unsigned rounds; /* 0: as many as the set has slices, twice */
@@ -41,10 +43,21 @@ struct options {
 	pid_t pid;
 };
 
-enum part { CODECS, CALLS, BURST, SUSTAINED, FOOTPRINT, DENSITY, PARTS };
+enum part {
+	CODECS,
+	CALLS,
+	BURST,
+	SUSTAINED,
+	FOOTPRINT,
+	PEAK,
+	RECLAIM,
+	DENSITY,
+	PARTS
+};
 
 static const char *const part_names[PARTS] = {"codecs",	   "calls",  "burst",
-					      "sustained", "memory", "density"};
+					      "sustained", "memory", "peak",
+					      "reclaim",   "density"};
 
 static void usage(int status)
 {
@@ -57,7 +70,8 @@ static void usage(int status)
 		"  --tree-pages N  of each TREE, for the density (default 65536)\n"
 		"  --copies N    of these pages, for the memory (default 8)\n"
 		"  --slices N    of sustained puts, 0.5 s each (default 5)\n"
-		"  --only PARTS  of codecs,calls,burst,sustained,memory,density\n"
+		"  --reclaim MIB to give back, of three times as much (default 1024)\n"
+		"  --only PARTS  of codecs,calls,burst,sustained,memory,peak,reclaim,density\n"
 		"  --codec NAME  of pages just put: lz4 (default), lzo or zstd\n"
 		"  --rounds N    of the calls' slices (default: the set, twice)\n"
 		"  --in-order    of the pages of an object, not at random\n"
@@ -119,6 +133,7 @@ static struct options parse(int argc, char **argv)
 		{"tree-pages", required_argument, NULL, 't'},
 		{"copies", required_argument, NULL, 'n'},
 		{"slices", required_argument, NULL, 's'},
+		{"reclaim", required_argument, NULL, 'R'},
 		{"only", required_argument, NULL, 'O'},
 		{"codec", required_argument, NULL, 'c'},
 		{"rounds", required_argument, NULL, 'r'},
@@ -134,6 +149,7 @@ static struct options parse(int argc, char **argv)
 		.tree_pages = TREE_PAGES,
 		.copies = COPIES,
 		.slices = SLICES,
+		.reclaim = RECLAIM_MIB,
 		.parts = (1u << PARTS) - 1,
 		.codec = TMEM_CODEC_LZ4,
 	};
@@ -159,6 +175,10 @@ static struct options parse(int argc, char **argv)
 			break;
 		case 'O':
 			options.parts = parts_named(optarg);
+			break;
+		case 'R':
+			options.reclaim = (unsigned)number("reclaim", optarg, 1,
+							   1u << 20);
 			break;
 		case 'c':
 			options.codec = codec_named(optarg);
@@ -305,6 +325,10 @@ static void measure(const struct options *options, json_t *report)
 		bench_sustained(&kinds.set, options->slices, report);
 	if (wanted(options, FOOTPRINT))
 		bench_footprint(&kinds.set, options->copies, report);
+	if (wanted(options, PEAK))
+		bench_peak(&kinds.set, report);
+	if (wanted(options, RECLAIM))
+		bench_reclaim(&kinds.set, options->reclaim, report);
 	if (wanted(options, DENSITY))
 		bench_density(options->trees, &kinds.set, skip,
 			      options->tree_pages, report);

@@ -10,7 +10,7 @@ requires jq
 mkdir "$tmp/tree"
 cp "$e2e_dir"/*.sh "$tmp/tree"
 "$TMEM_BUILD/bench/store" --pages 32 --rounds 2 --copies 1 --slices 1 \
-	--tree-pages 64 --json "$tmp/result.json" "$tmp/tree" "$tmp/tree" \
+	--tree-pages 64 --reclaim 4 --json "$tmp/result.json" "$tmp/tree" "$tmp/tree" \
 	>"$tmp/table" || fail "bench/store failed"
 grep -q '^goals' "$tmp/table" || fail "no table of goals: $(cat "$tmp/table")"
 
@@ -28,6 +28,8 @@ results=$(jq -r '
 	(.memory | .fresh, .churned, .halved, .compacted |
 		.used, .kernel, .slab_bytes_over_payload, .metadata_a_page,
 		.apart_over_allowed),
+	.peak.over_allowed,
+	(.reclaim | .lz4, .["lz4-half-read"], .raw | .ms, .released, .kernel),
 	.density.two_trees_logical_over_used,
 	(.goals[] | select(.measure | startswith("zram") | not) | .measured)
 	| numbers // "missing"' "$tmp/result.json") ||
