@@ -18,7 +18,7 @@ static void fetch(const struct tmem_contents *contents, uint32_t id)
 	__builtin_prefetch(tmem_content_meta(contents, id), 1);
 }
 
-/* As content_free() does, step by step for all. */
+/* As tmem_content_free() does, step by step for all. */
 static void free_many(struct tmem_contents *contents, const uint32_t *ids,
 		      unsigned count, struct tmem_slab_ends *ends)
 {

@@ -101,8 +101,7 @@ struct tmem_content_word tmem_content_forget(struct tmem_contents *contents,
 	return w;
 }
 
-/* Nobody names, reads or finds it any more. */
-static void content_free(struct tmem_contents *contents, uint32_t id)
+void tmem_content_free(struct tmem_contents *contents, uint32_t id)
 {
 	struct tmem_content_word w = tmem_content_forget(contents, id);
 
@@ -161,7 +160,7 @@ static void put_down(struct tmem_contents *contents, uint32_t id, uint32_t what)
 		       ? tmem_dedup_put_down(contents, id, what)
 		       : tmem_content_put_down_last(contents, id, what);
 	if (last)
-		content_free(contents, id);
+		tmem_content_free(contents, id);
 }
 
 bool tmem_content_try_pin(struct tmem_contents *contents, uint32_t id)

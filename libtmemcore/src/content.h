@@ -210,7 +210,10 @@ int tmem_content_recode(struct tmem_contents *contents, uint32_t id,
 /** tmem_slab_move_fn; ctx is the struct tmem_contents. */
 int tmem_content_move(void *ctx, uint32_t id, uint64_t place);
 
-/* What drops are made of: content.c and content-drop.c. -------------------- */
+/* What drops are made of: content.c, content-drop.c, dedup.c. -------------- */
+
+/** Free a content that nobody names, reads or finds any more. */
+void tmem_content_free(struct tmem_contents *contents, uint32_t id);
 
 /** Whether the dedup table names a content. */
 static inline bool tmem_content_named(const struct tmem_contents *contents,

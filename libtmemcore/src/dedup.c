@@ -139,6 +139,90 @@ static bool is_page(struct tmem_contents *contents, uint32_t id,
 	       !memcmp(bytes, page, TMEM_PAGE_SIZE);
 }
 
+static bool put_down_locked(struct tmem_contents *contents,
+			    struct tmem_dedup_part *part, uint32_t id,
+			    uint32_t hash, uint32_t what)
+{
+	struct tmem_meta *meta = tmem_content_meta(contents, id);
+	bool fill = tmem_content_load(contents, id).codec == TMEM_CODEC_FILL;
+
+	tmem_lock_assert_held(&part->lock);
+	/* Acquire: others' use of the content is over before it is freed. */
+	if (atomic_fetch_sub_explicit(&meta->refs, what,
+				      memory_order_acq_rel) != what)
+		return false;
+	if (!fill)
+		tmem_buckets_leave(&part->buckets, contents->dedup.budget,
+				   rehash, contents, id);
+	else if (*fill_slot(part, hash) == id)
+		*fill_slot(part, hash) = 0;
+	return true;
+}
+
+/* Leave it to whoever has the part's lock to put down a content. Returns
+ * whether there was room for it. */
+static bool leave_late(struct tmem_dedup_part *part, uint32_t id, uint32_t what)
+{
+	const uint64_t entry = (uint64_t)what << 32 | id;
+
+	for (unsigned i = 0; i < TMEM_DEDUP_LATE; i++) {
+		uint64_t empty = 0;
+
+		if (!atomic_compare_exchange_strong_explicit(
+			    &part->late[i], &empty, entry, memory_order_release,
+			    memory_order_relaxed))
+			continue;
+		atomic_fetch_add_explicit(&part->lates, 1,
+					  memory_order_relaxed);
+		return true;
+	}
+	return false;
+}
+
+/* Put down what was left to the lock's holder. Returns how many were freed. */
+static unsigned take_late(struct tmem_contents *contents,
+			  struct tmem_dedup_part *part,
+			  uint32_t freed[static TMEM_DEDUP_LATE])
+{
+	unsigned count = 0;
+
+	if (!atomic_load_explicit(&part->lates, memory_order_relaxed))
+		return 0;
+	for (unsigned i = 0; i < TMEM_DEDUP_LATE; i++) {
+		uint64_t entry = atomic_exchange_explicit(&part->late[i], 0,
+							  memory_order_acquire);
+		uint32_t id = (uint32_t)entry;
+
+		if (!entry)
+			continue;
+		atomic_fetch_sub_explicit(&part->lates, 1,
+					  memory_order_relaxed);
+		if (put_down_locked(contents, part, id, hash_of(contents, id),
+				    (uint32_t)(entry >> 32)))
+			freed[count++] = id;
+	}
+	return count;
+}
+
+/* Let the part's lock go, with nothing left for its holder to do. */
+TMEM_TSA(no_thread_safety_analysis)
+static void release_part(struct tmem_contents *contents,
+			 struct tmem_dedup_part *part)
+{
+	do {
+		uint32_t freed[TMEM_DEDUP_LATE];
+		unsigned count = take_late(contents, part, freed);
+
+		tmem_lock_release(&part->lock);
+		for (unsigned i = 0; i < count; i++)
+			tmem_content_free(contents, freed[i]);
+		/* Who left something since, and could not get the lock, did so
+		 * before it was let go: it is seen now. */
+		atomic_thread_fence(memory_order_seq_cst);
+	} while (atomic_load_explicit(&part->lates, memory_order_relaxed) &&
+		 tmem_lock_try(&part->lock));
+}
+
 /* Pin the contents that may equal a page. */
 static unsigned nominate(struct tmem_contents *contents, uint32_t hash,
 			 enum tmem_kind kind, uint32_t domain,
@@ -163,7 +247,7 @@ static unsigned nominate(struct tmem_contents *contents, uint32_t hash,
 		if (tmem_content_try_pin(contents, id))
 			ids[count++] = id;
 	}
-	tmem_lock_release(&part->lock);
+	release_part(contents, part);
 	return count;
 }
 
@@ -206,7 +290,7 @@ uint32_t tmem_dedup_find_fill(struct tmem_contents *contents, uint64_t fill,
 		    !tmem_content_try_pin(contents, id))
 			id = 0;
 	}
-	tmem_lock_release(&part->lock);
+	release_part(contents, part);
 	if (id && !tmem_content_keep(contents, id)) {
 		tmem_content_unpin(contents, id);
 		id = 0;
@@ -226,29 +310,10 @@ void tmem_dedup_add(struct tmem_contents *contents, uint32_t id)
 	else
 		tmem_buckets_enter(&part->buckets, contents->dedup.budget,
 				   rehash, contents, id);
-	tmem_lock_release(&part->lock);
+	release_part(contents, part);
 }
 
-static bool put_down_locked(struct tmem_contents *contents,
-			    struct tmem_dedup_part *part, uint32_t id,
-			    uint32_t hash, uint32_t what)
-{
-	struct tmem_meta *meta = tmem_content_meta(contents, id);
-	bool fill = tmem_content_load(contents, id).codec == TMEM_CODEC_FILL;
-
-	tmem_lock_assert_held(&part->lock);
-	/* Acquire: others' use of the content is over before it is freed. */
-	if (atomic_fetch_sub_explicit(&meta->refs, what,
-				      memory_order_acq_rel) != what)
-		return false;
-	if (!fill)
-		tmem_buckets_leave(&part->buckets, contents->dedup.budget,
-				   rehash, contents, id);
-	else if (*fill_slot(part, hash) == id)
-		*fill_slot(part, hash) = 0;
-	return true;
-}
-
+TMEM_TSA(no_thread_safety_analysis)
 bool tmem_dedup_put_down(struct tmem_contents *contents, uint32_t id,
 			 uint32_t what)
 {
@@ -256,9 +321,17 @@ bool tmem_dedup_put_down(struct tmem_contents *contents, uint32_t id,
 	struct tmem_dedup_part *part = part_of(&contents->dedup, hash);
 	bool last;
 
-	tmem_lock_acquire(&part->lock);
+	if (!tmem_lock_try(&part->lock)) {
+		if (leave_late(part, id, what)) {
+			atomic_thread_fence(memory_order_seq_cst);
+			if (tmem_lock_try(&part->lock))
+				release_part(contents, part);
+			return false;
+		}
+		tmem_lock_acquire(&part->lock);
+	}
 	last = put_down_locked(contents, part, id, hash, what);
-	tmem_lock_release(&part->lock);
+	release_part(contents, part);
 	return last;
 }
 
@@ -285,7 +358,7 @@ static unsigned drop_part(struct tmem_contents *contents,
 		if (put_down_locked(contents, part, ids[i],
 				    hash_of(contents, ids[i]), 1))
 			ids[last++] = ids[i];
-	tmem_lock_release(&part->lock);
+	release_part(contents, part);
 	return last;
 }
 

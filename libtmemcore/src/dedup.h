@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Finding an equal content. A hash table of content ids, chained through their
- * meta records, in TMEM_DEDUP_PARTS parts with a lock each. The 32 bits of hash that the meta record holds pick part and bucket,
- * so the table is rebuilt on reopening without reading a page. A hash only
- * nominates: bytes are compared before anything is shared. It is seeded with
- * the arena's secret.
+ * meta records, in TMEM_DEDUP_PARTS parts with a lock each. The 32 bits of hash
+ * that the meta record holds pick part and bucket, so the table is rebuilt on
+ * reopening without reading a page. A hash only nominates: bytes are compared
+ * before anything is shared. It is seeded with the arena's secret.
  *
  * Fill pages are not chained. Each part remembers a few of its latest fill
  * contents, in a small table that a newer one overwrites: a content that is
@@ -25,6 +25,7 @@
 
 #define TMEM_DEDUP_PARTS 64u
 #define TMEM_DEDUP_FILLS 16u
+#define TMEM_DEDUP_LATE	 8u
 /** Contents with an equal hash that one put compares at most. */
 #define TMEM_DEDUP_TRIES 4u
 
@@ -34,6 +35,11 @@ struct tmem_dedup_part {
 	struct tmem_lock lock;
 	struct tmem_buckets buckets;
 	uint32_t fill[TMEM_DEDUP_FILLS];
+	/* What is to be put down (what << 32 | content id) by whoever has the
+	 * lock before it lets go, and how many there are. Not under the lock.
+	 */
+	_Atomic(uint64_t) late[TMEM_DEDUP_LATE];
+	_Atomic(uint32_t) lates;
 };
 
 struct tmem_dedup_table {
@@ -63,9 +69,11 @@ uint32_t tmem_dedup_find_fill(struct tmem_contents *contents, uint64_t fill,
 /** Enter a content whose word and meta are complete. */
 void tmem_dedup_add(struct tmem_contents *contents, uint32_t id);
 
-/** Take what (a reference or a pin, which may be the last) off a content of a
+/** Take what (a reference or pins, which may be the last) off a content of a
  * domain. Returns whether it was the last: then the content has left the table
- * and the caller frees it. */
+ * and the caller frees it. Waits for nobody: while another thread has the lock
+ * of the content's part, this is left to that thread, unless TMEM_DEDUP_LATE
+ * others have left it something already. */
 bool tmem_dedup_put_down(struct tmem_contents *contents, uint32_t id,
 			 uint32_t what);
 

@@ -148,6 +148,100 @@ START_TEST(the_last_reader_frees_what_no_handle_names)
 }
 END_TEST
 
+static void *unpin(void *id)
+{
+	tmem_content_unpin(&contents, *(uint32_t *)id);
+	return NULL;
+}
+
+/* Were a reader to wait for the dedup table, the thread would never end. */
+START_TEST(the_last_reader_does_not_wait_for_the_dedup_table)
+{
+	struct tmem_dedup_part *part = &contents.dedup.part[5];
+	uint8_t page[TMEM_PAGE_SIZE] = {1};
+	const struct tmem_content_spec spec = {
+		.kind = TMEM_EPHEMERAL,
+		.domain = 1,
+		.hash = 5,
+		.codec = TMEM_CODEC_RAW,
+		.size = TMEM_PAGE_SIZE,
+		.bytes = page,
+	};
+	uint32_t id[TMEM_DEDUP_LATE];
+	pthread_t thread;
+
+	for (unsigned i = 0; i < TMEM_DEDUP_LATE; i++) {
+		page[1] = (uint8_t)i;
+		ck_assert_int_eq(tmem_content_new(&contents, &spec, &id[i]), 0);
+		tmem_content_pin(&contents, id[i]);
+		tmem_content_drop(&contents, id[i]);
+	}
+	tmem_lock_acquire(&part->lock);
+	for (unsigned i = 0; i < TMEM_DEDUP_LATE; i++) {
+		ck_assert_int_eq(pthread_create(&thread, NULL, unpin, &id[i]),
+				 0);
+		ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	}
+	ck_assert_uint_eq(contents.table.used, TMEM_DEDUP_LATE);
+	tmem_lock_release(&part->lock);
+	/* Whoever had the lock next does what they left. */
+	page[1] = TMEM_DEDUP_LATE;
+	ck_assert_uint_eq(tmem_dedup_find(&contents, page, spec.hash, spec.kind,
+					  spec.domain),
+			  0);
+	ck_assert_uint_eq(contents.table.used, 0);
+}
+END_TEST
+
+/* Many threads drop contents of one part of the table at once. */
+#define DROPPERS 4
+static void *make_and_drop(void *ctx)
+{
+	uint8_t page[TMEM_PAGE_SIZE] = {*(uint8_t *)ctx};
+	struct tmem_content_spec spec = {
+		.kind = TMEM_EPHEMERAL,
+		.domain = 1,
+		.codec = TMEM_CODEC_RAW,
+		.size = TMEM_PAGE_SIZE,
+		.bytes = page,
+	};
+
+	for (unsigned i = 0; i < 20000; i++) {
+		uint32_t id;
+
+		spec.hash = TMEM_DEDUP_PARTS * i;
+		if (tmem_content_new(&contents, &spec, &id) < 0)
+			return ctx;
+		tmem_content_pin(&contents, id);
+		tmem_content_drop(&contents, id);
+		tmem_content_unpin(&contents, id);
+	}
+	return NULL;
+}
+
+START_TEST(what_is_left_to_others_is_done)
+{
+	pthread_t thread[DROPPERS];
+	uint8_t number[DROPPERS];
+
+	for (unsigned i = 0; i < DROPPERS; i++) {
+		number[i] = (uint8_t)i;
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, make_and_drop,
+						&number[i]),
+				 0);
+	}
+	for (unsigned i = 0; i < DROPPERS; i++) {
+		void *failed;
+
+		ck_assert_int_eq(pthread_join(thread[i], &failed), 0);
+		ck_assert_ptr_null(failed);
+	}
+	/* No later call is needed for it. */
+	ck_assert_uint_eq(contents.table.used, 0);
+	ck_assert_uint_eq(contents.dedup.part[0].buckets.count, 0);
+}
+END_TEST
+
 START_TEST(pins_and_references_do_not_spill_into_each_other)
 {
 	uint32_t id = new_content(TMEM_PAGE_SIZE, 5);
@@ -406,6 +500,8 @@ int main(void)
 		without_a_slot_a_content_stays_where_it_is,
 		a_new_content_without_a_slot_leaves_no_record,
 		the_last_reader_frees_what_no_handle_names,
+		the_last_reader_does_not_wait_for_the_dedup_table,
+		what_is_left_to_others_is_done,
 		pins_and_references_do_not_spill_into_each_other,
 		bytes_that_do_not_decode_are_no_page,
 		a_word_keeps_its_fields_apart,
