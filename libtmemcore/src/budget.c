@@ -27,6 +27,7 @@ static void raise_peak(struct tmem_budget *budget, uint64_t used)
 void tmem_budget_init(struct tmem_budget *budget, uint64_t limit)
 {
 	atomic_init(&budget->limit, limit);
+	atomic_init(&budget->slack, 0);
 	atomic_init(&budget->used, 0);
 	atomic_init(&budget->peak, 0);
 	atomic_init(&budget->private, 0);
@@ -35,7 +36,8 @@ void tmem_budget_init(struct tmem_budget *budget, uint64_t limit)
 bool tmem_budget_try_charge(struct tmem_budget *budget, uint64_t bytes)
 {
 	uint64_t limit =
-		atomic_load_explicit(&budget->limit, memory_order_relaxed);
+		atomic_load_explicit(&budget->limit, memory_order_relaxed) +
+		atomic_load_explicit(&budget->slack, memory_order_relaxed);
 	uint64_t used =
 		atomic_load_explicit(&budget->used, memory_order_relaxed);
 
@@ -97,6 +99,18 @@ uint64_t tmem_budget_excess(const struct tmem_budget *budget)
 		atomic_load_explicit(&budget->used, memory_order_relaxed);
 
 	return used > limit ? used - limit : 0;
+}
+
+bool tmem_budget_full(const struct tmem_budget *budget, uint64_t idle)
+{
+	uint64_t limit =
+		atomic_load_explicit(&budget->limit, memory_order_relaxed);
+	uint64_t used =
+		atomic_load_explicit(&budget->used, memory_order_relaxed);
+
+	uint64_t spare = tmem_budget_spare(limit);
+
+	return used > limit - spare + idle;
 }
 
 /* bytes are charged, and MALLOC_HEAD. */

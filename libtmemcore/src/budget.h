@@ -13,6 +13,9 @@
 
 struct tmem_budget {
 	_Atomic(uint64_t) limit;
+	/* Past the limit while it is being shrunk: puts stop at once, what
+	 * makes contents smaller may go on. */
+	_Atomic(uint64_t) slack;
 	_Atomic(uint64_t) used;
 	_Atomic(uint64_t) peak;
 	_Atomic(uint64_t) private; /* of used: not in the arena */
@@ -30,8 +33,20 @@ void tmem_budget_uncharge(struct tmem_budget *budget, uint64_t bytes);
 bool tmem_budget_try_charge_private(struct tmem_budget *budget, uint64_t bytes);
 void tmem_budget_charge_private(struct tmem_budget *budget, uint64_t bytes);
 void tmem_budget_uncharge_private(struct tmem_budget *budget, uint64_t bytes);
+/** What moving and recoding contents needs to go on: what gets smaller has its
+ * new slot before it gives back the old one. */
+static inline uint64_t tmem_budget_spare(uint64_t limit)
+{
+	const uint64_t most = UINT64_C(2) << 20;
+
+	return limit / 64 < most ? limit / 64 : most;
+}
+
 /** Bytes above the limit, or 0. */
 uint64_t tmem_budget_excess(const struct tmem_budget *budget);
+/** Whether puts are to stop: they leave the spare alone. Of what is used, idle
+ * bytes are there for the taking. */
+bool tmem_budget_full(const struct tmem_budget *budget, uint64_t idle);
 
 /** Private memory: bytes of zeros, charged. NULL when the budget refuses or
  * there is no memory. Give it back with tmem_budget_free(), which must be told

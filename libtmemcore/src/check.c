@@ -105,8 +105,8 @@ static void check_leaf(struct checker *c, const struct tmem_pool_state *pool,
 
 		if (content)
 			check_handle(c, pool, id, content, tally);
-		else if (leaf->visited >> i & 1)
-			bad(c, "leaf %u: a page it has not was visited", id);
+		else if ((leaf->visited | leaf->warm | leaf->tried) >> i & 1)
+			bad(c, "leaf %u: a page it has not is marked", id);
 	}
 	tally->leaves++;
 	c->leaves++;
@@ -185,7 +185,7 @@ static void check_queue(struct checker *c, const struct tmem_pool_state *pool,
 {
 	struct tmem_index *index = &c->store->index;
 	const struct tmem_queue *queue = &pool->shard[s].queue;
-	bool hand = queue->hand == 0;
+	bool hand = queue->hand == 0, cool = queue->cool == 0;
 	uint32_t prev = 0;
 
 	for (uint32_t id = queue->head; id && tally->leaves <= queue->count;
@@ -203,14 +203,15 @@ static void check_queue(struct checker *c, const struct tmem_pool_state *pool,
 		/* The object's first leaf stands for it. */
 		tally->objects += object->leaf == id;
 		hand |= queue->hand == id;
+		cool |= queue->cool == id;
 		check_leaf(c, pool, id, tally);
 		prev = id;
 	}
 	if (tally->leaves != queue->count || queue->tail != prev)
 		bad(c, "pool %u: %" PRIu64 " leaves queued, counted %u",
 		    pool->id, tally->leaves, queue->count);
-	if (!hand)
-		bad(c, "pool %u: the hand is not in its queue", pool->id);
+	if (!hand || !cool)
+		bad(c, "pool %u: a hand is not in its queue", pool->id);
 }
 
 static void check_count(struct checker *c, uint32_t pool, const char *what,

@@ -22,7 +22,10 @@
 #include "fault.h"
 #include "lock.h"
 
-#define ZSTD_LEVEL 1
+/* Kernel source, bytes of a page and time: 941 at level 1 in 13 us, 888 at
+ * level 4 in 23, 863 at level 12 in 160; 5.5 us to decompress all of them. */
+#define ZSTD_LEVEL	1
+#define ZSTD_LEVEL_COLD 4
 
 /* Most that LZO1X makes of a page that it cannot compress. */
 #define LZO_MOST (TMEM_PAGE_SIZE + TMEM_PAGE_SIZE / 16 + 64 + 3)
@@ -101,12 +104,18 @@ static int lzo_decompress(struct workspace *ws, const void *in, size_t size,
 	return n == TMEM_PAGE_SIZE ? 0 : -EBADMSG;
 }
 
-static size_t zstd_compress(struct workspace *ws, const void *page, void *out)
+static size_t zstd_at(struct workspace *ws, const void *page, void *out,
+		      int level)
 {
 	size_t n = ZSTD_compressCCtx(ws->compress, out, TMEM_CODEC_MOST, page,
-				     TMEM_PAGE_SIZE, ZSTD_LEVEL);
+				     TMEM_PAGE_SIZE, level);
 
 	return ZSTD_isError(n) ? 0 : n;
+}
+
+static size_t zstd_compress(struct workspace *ws, const void *page, void *out)
+{
+	return zstd_at(ws, page, out, ZSTD_LEVEL);
 }
 
 static int zstd_decompress(struct workspace *ws, const void *in, size_t size,
@@ -161,7 +170,7 @@ static struct workspace *new_workspace(void)
 	ws->compress = ZSTD_createCCtx();
 	ws->decompress = ZSTD_createDCtx();
 	if (!ws->compress || !ws->decompress ||
-	    zstd_compress(ws, page, out) == 0)
+	    zstd_at(ws, page, out, ZSTD_LEVEL_COLD) == 0)
 		return free_workspace(ws);
 	return ws;
 }
@@ -248,6 +257,20 @@ size_t tmem_codec_compress(struct tmem_codecs *codecs, enum tmem_codec codec,
 		return 0;
 	ws = get_workspace(codecs);
 	n = codec_table[codec].compress(ws, page, out);
+	put_workspace(ws);
+	return n;
+}
+
+size_t tmem_codec_compress_cold(struct tmem_codecs *codecs, const void *page,
+				void *out)
+{
+	struct workspace *ws;
+	size_t n;
+
+	if (tmem_fault(TMEM_FAULT_COMPRESS))
+		return 0;
+	ws = get_workspace(codecs);
+	n = zstd_at(ws, page, out, ZSTD_LEVEL_COLD);
 	put_workspace(ws);
 	return n;
 }

@@ -39,6 +39,10 @@ uint64_t tmem_codecs_private(const struct tmem_codecs *codecs);
 size_t tmem_codec_compress(struct tmem_codecs *codecs, enum tmem_codec codec,
 			   const void *page, void *out);
 
+/** The same with zstd, for what is seldom read: smaller, and takes longer. */
+size_t tmem_codec_compress_cold(struct tmem_codecs *codecs, const void *page,
+				void *out);
+
 /**
  * Decompress size bytes (codec RAW or YOUNG: a copy of 4096) into page; in may be
  * anything, out of bounds is never touched. Returns 0 or -EBADMSG.

@@ -45,8 +45,8 @@ static void dump_leaf(const struct tmem_store *store, FILE *out, uint32_t id,
 {
 	const struct tmem_leaf *leaf = tmem_index_leaf(&store->index, id);
 
-	fprintf(out, "    leaf %u block %u visited %#x\n", id, leaf->block,
-		leaf->visited);
+	fprintf(out, "    leaf %u block %u visited %#x warm %#x tried %#x\n",
+		id, leaf->block, leaf->visited, leaf->warm, leaf->tried);
 	for (unsigned i = 0; i < TMEM_LEAF_PAGES && pages; i++) {
 		uint32_t content = atomic_load(&leaf->content[i]);
 

@@ -10,6 +10,7 @@
  * gives memory to who needs another kind or class of it.
  */
 #include "charge.h"
+#include "cool.h"
 #include "evict-priv.h"
 #include "settle.h"
 
@@ -133,6 +134,22 @@ bool tmem_evict_room(struct tmem_store *store, uint64_t rooms, unsigned *made)
 	}
 	tmem_lock_release(&store->compact);
 	return more;
+}
+
+bool tmem_evict_cool(struct tmem_store *store)
+{
+	uint64_t gained, freed;
+
+	tmem_lock_acquire(&store->compact);
+	do {
+		gained = tmem_cool_now(store, BATCH_MIN);
+		freed = give_back(store, BATCH_MIN, false);
+	} while (gained && !freed);
+	if (freed)
+		atomic_fetch_add_explicit(&store->rooms, 1,
+					  memory_order_release);
+	tmem_lock_release(&store->compact);
+	return freed;
 }
 
 /* What follows may have much to do, and goes by batches: others wait for the

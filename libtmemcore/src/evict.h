@@ -31,6 +31,10 @@ static inline uint64_t tmem_evict_rooms(struct tmem_store *store)
  */
 bool tmem_evict_room(struct tmem_store *store, uint64_t rooms, unsigned *made);
 
+/** When there is nothing left to evict: hold pages tighter (cool.h) until that
+ * gives memory back. Returns false when it cannot. */
+bool tmem_evict_cool(struct tmem_store *store);
+
 /** Evict ephemeral pages of a client until it could be charged bytes more and
  * hold pages more without passing its cap and maxmem. Returns whether anything
  * was evicted. */

@@ -172,6 +172,8 @@ static void dequeue(struct tmem_index *index, struct tmem_queue *queue,
 
 	if (queue->hand == id)
 		queue->hand = leaf->queue_prev;
+	if (queue->cool == id)
+		queue->cool = leaf->queue_prev;
 	if (leaf->queue_prev)
 		tmem_index_leaf(index, leaf->queue_prev)->queue_next =
 			leaf->queue_next;
@@ -260,6 +262,8 @@ int tmem_index_make_leaf(struct tmem_index *index, struct tmem_shard *shard,
 	leaf = tmem_index_leaf(index, id);
 	leaf->block = key->block;
 	leaf->visited = 0;
+	leaf->warm = 0;
+	leaf->tried = 0;
 	leaf->counted = shard->counted;
 	for (unsigned i = 0; i < TMEM_LEAF_PAGES; i++)
 		atomic_store_explicit(&leaf->content[i], 0,
@@ -327,6 +331,8 @@ void tmem_index_found_leaf(struct tmem_index *index, struct tmem_shard *shard,
 				   rehash_object, index, object_id);
 	}
 	leaf->visited = 0;
+	leaf->warm = 0;
+	leaf->tried = 0;
 	leaf->counted = shard->counted;
 	link_leaf(index, shard, queue, object_id, id);
 }

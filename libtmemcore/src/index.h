@@ -44,6 +44,7 @@ struct tmem_queue {
 	uint32_t head; /* youngest */
 	uint32_t tail;
 	uint32_t hand; /* where eviction goes on; 0: at the tail */
+	uint32_t cool; /* where cooling goes on; 0: nowhere */
 	uint32_t count;
 };
 

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include "block.h"
 #include "charge.h"
+#include "cool.h"
 #include "dedup-auto.h"
 #include "evict.h"
 #include "op.h"
@@ -79,13 +80,13 @@ static enum tmem_refusal refusal_of(int r)
 					    : TMEM_REFUSAL_FAULT;
 }
 
-/* One try; over its budget, a store takes no page even where it has slots. */
+/* One try; a full store takes no page even where it has slots. */
 static int new_content(struct put *put, const struct tmem_content_spec *spec,
 		       uint32_t *id)
 {
 	struct tmem_store *store = put->b->store;
 
-	if (tmem_budget_excess(&store->budget))
+	if (tmem_budget_full(&store->budget, tmem_slab_spare(store->slabs)))
 		return -ENOMEM;
 	return tmem_content_new(&store->contents, spec, id);
 }
@@ -94,6 +95,17 @@ static unsigned most_tries(const struct put *put)
 {
 	return put->b->pool->kind == TMEM_PERSISTENT ? TMEM_ROOM_TRIES
 						     : EPHEMERAL_TRIES;
+}
+
+/* After an allocation that failed. A persistent page is worth the time that it
+ * takes to hold others tighter. */
+static bool make_room(struct put *put, uint64_t rooms, unsigned *made)
+{
+	struct tmem_store *store = put->b->store;
+
+	return tmem_evict_room(store, rooms, made) ||
+	       (put->b->pool->kind == TMEM_PERSISTENT &&
+		tmem_evict_cool(store));
 }
 
 static uint32_t make_content(struct put *put, struct tmem_content_spec *spec)
@@ -116,7 +128,7 @@ static uint32_t make_content(struct put *put, struct tmem_content_spec *spec)
 		/* Once there is no room left to make, a larger slot will do. */
 		spec->stretch = true;
 		last = tries == most_tries(put) ||
-		       !tmem_evict_room(store, rooms, &made);
+		       !make_room(put, rooms, &made);
 	}
 }
 
@@ -249,6 +261,7 @@ static int commit(struct put *put, const struct tmem_limit *limit,
 				      memory_order_release);
 		put->content[i] = 0;
 		done |= TMEM_FLAG(i);
+		leaf->tried &= (uint8_t)~TMEM_FLAG(i);
 		if (old) {
 			tmem_nursery_leave(b->store, b->s, old);
 			drops->id[drops->count++] = old;
@@ -329,6 +342,7 @@ static void commit_all(struct put *put)
 		r = commit(put, limited ? &limit : NULL, &drops);
 		tmem_lock_release(&tmem_block_shard(b)->lock);
 		tmem_drops_drop(b->store, &drops);
+		tmem_cool_wake(b->store);
 		if (r == -EDQUOT && put->nursery) {
 			prepare_again(put);
 			more = prepared(put);
@@ -339,7 +353,7 @@ static void commit_all(struct put *put)
 			put->why = refusal_of(r);
 			more = put->why == TMEM_REFUSAL_NOMEM &&
 			       tries++ < most_tries(put) &&
-			       tmem_evict_room(b->store, rooms, &made);
+			       make_room(put, rooms, &made);
 		} else {
 			more = false;
 		}

@@ -50,6 +50,7 @@ static unsigned pin_block(struct tmem_block *b,
 		tmem_content_prefetch_bytes(&b->store->contents, ids[i]);
 	}
 	leaf->visited |= (uint8_t)held;
+	leaf->warm |= (uint8_t)held;
 	if (b->pool->flags & TMEM_POOL_EXCLUSIVE)
 		tmem_pool_take(b->store, b->pool, b->s, id, held, drops);
 	return held;

@@ -68,6 +68,8 @@ unsigned tmem_pool_take(struct tmem_store *store, struct tmem_pool_state *pool,
 				      memory_order_release);
 		tmem_nursery_leave(store, s, id);
 		leaf->visited &= (uint8_t) ~(1u << i);
+		leaf->warm &= (uint8_t) ~(1u << i);
+		leaf->tried &= (uint8_t) ~(1u << i);
 		drops->id[drops->count++] = id;
 		taken++;
 	}

@@ -102,7 +102,8 @@ struct tmem_leaf {
 	uint32_t queue_prev;
 	uint8_t visited; /* a bit a page */
 	bool counted;	 /* charge.c's: see struct tmem_shard */
-	uint8_t unused[2];
+	uint8_t warm;	 /* a bit a page: read since cooling came by */
+	uint8_t tried;	 /* a bit a page: zstd gains nothing */
 };
 static_assert(sizeof(struct tmem_leaf) == 64, "");
 

@@ -21,6 +21,7 @@
 #include "settle.h"
 #include <errno.h>
 #include "charge.h"
+#include "cool.h"
 #include "dedup-auto.h"
 #include "pool.h"
 #include "ring.h"
@@ -172,6 +173,7 @@ static unsigned settle_batch(struct tmem_store *store, unsigned s,
 		tmem_content_unpin(&store->contents, c->young.content);
 	}
 	tmem_drops_drop(store, &drops);
+	tmem_cool_wake(store);
 	return done;
 }
 

@@ -44,7 +44,7 @@ static uint64_t limit_of(const struct tmem_slabs *slabs)
 				    memory_order_relaxed);
 }
 
-static uint64_t spare_bytes(const struct tmem_slabs *slabs)
+uint64_t tmem_slab_spare(const struct tmem_slabs *slabs)
 {
 	return atomic_load_explicit(&slabs->spare_bytes, memory_order_relaxed);
 }
@@ -303,7 +303,7 @@ static uint64_t trim_to(struct tmem_slabs *slabs, uint64_t keep)
 		unsigned count = 0;
 
 		tmem_lock_acquire(&slabs->ids);
-		while (count < TMEM_SLAB_ENDS && spare_bytes(slabs) > keep)
+		while (count < TMEM_SLAB_ENDS && tmem_slab_spare(slabs) > keep)
 			ids[count++] = pop_common(slabs);
 		tmem_lock_release(&slabs->ids);
 		some = punch(slabs, ids, count);
@@ -314,14 +314,14 @@ static uint64_t trim_to(struct tmem_slabs *slabs, uint64_t keep)
 
 uint64_t tmem_slab_trim(struct tmem_slabs *slabs)
 {
-	return spare_bytes(slabs) ? trim_to(slabs, 0) : 0;
+	return tmem_slab_spare(slabs) ? trim_to(slabs, 0) : 0;
 }
 
 uint64_t tmem_slab_tidy(struct tmem_slabs *slabs)
 {
 	uint64_t keep = reserve(slabs);
 
-	return spare_bytes(slabs) > keep ? trim_to(slabs, keep) : 0;
+	return tmem_slab_spare(slabs) > keep ? trim_to(slabs, keep) : 0;
 }
 
 int slab_take(struct tmem_slabs *slabs, uint32_t pages, uint32_t *out)
@@ -337,7 +337,7 @@ int slab_take(struct tmem_slabs *slabs, uint32_t pages, uint32_t *out)
 	tmem_lock_release(&slabs->ids);
 	if (r < 0)
 		return r;
-	if (slabs->wake && spare_bytes(slabs) < reserve(slabs) / 2 &&
+	if (slabs->wake && tmem_slab_spare(slabs) < reserve(slabs) / 2 &&
 	    has_room(slabs))
 		slabs->wake(slabs->wake_ctx);
 	r = fit(slabs, id, pages);
@@ -358,7 +358,7 @@ uint64_t slab_leave(struct tmem_slabs *slabs, uint32_t *ids, unsigned count,
 	for (unsigned i = 0; i < count; i++)
 		bytes += slab_at(slabs, ids[i])->pages * SLAB_PAGE;
 	leave(slabs, ids, count);
-	if (spare_bytes(slabs) > most_spare(slabs))
+	if (tmem_slab_spare(slabs) > most_spare(slabs))
 		trim_to(slabs, most_spare(slabs) / 2);
 	return bytes;
 }
@@ -368,7 +368,7 @@ bool tmem_slab_reserve(struct tmem_slabs *slabs)
 	uint32_t id, pages;
 	int r;
 
-	if (spare_bytes(slabs) + TMEM_SLAB_SIZE > reserve(slabs) ||
+	if (tmem_slab_spare(slabs) + TMEM_SLAB_SIZE > reserve(slabs) ||
 	    !has_room(slabs))
 		return false;
 	tmem_lock_acquire(&slabs->ids);

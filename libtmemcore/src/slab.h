@@ -106,6 +106,8 @@ uint64_t tmem_slab_compact(struct tmem_slabs *slabs, enum tmem_kind kind,
  */
 uint64_t tmem_slab_loose(struct tmem_slabs *slabs);
 
+/** Bytes of spare slabs. */
+uint64_t tmem_slab_spare(const struct tmem_slabs *slabs);
 /** Give all spare slabs back to the kernel. Returns bytes. */
 uint64_t tmem_slab_trim(struct tmem_slabs *slabs);
 

@@ -125,6 +125,20 @@ enum tmem_refusal {
 	TMEM_REFUSALS,
 };
 
+/** Where cooling is; its lock guards what is not atomic. */
+struct tmem_cool {
+	struct tmem_lock lock; /* one thread cools at a time */
+	uint32_t slot;	       /* of the pool that the hand is in */
+	unsigned s;	       /* likewise, the shard */
+	bool begun;	       /* the hand is on its way there */
+	bool lapping;	       /* a lap in the background is under way */
+	uint64_t looked;       /* leaves, ever */
+	uint64_t next;	       /* ms: no lap begins before */
+	uint64_t dry;	       /* ms: till then nothing is to be gained */
+	_Atomic(bool) fresh;   /* there is something for the next lap */
+	_Atomic(uint64_t) recompressed;
+};
+
 struct tmem_store {
 	struct tmem_budget budget;
 	struct tmem_arena arena;
@@ -152,6 +166,8 @@ struct tmem_store {
 	/* Set under the admin lock, and read under a shard's lock as long as
 	 * a leaf of the pool is in that shard. */
 	_Atomic(struct tmem_pool_state *) pool[TMEM_POOLS_MAX];
+
+	struct tmem_cool cool;
 
 	/* Eviction and compaction: evict-room.c. */
 	struct tmem_lock compact;

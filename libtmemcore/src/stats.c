@@ -355,6 +355,7 @@ void tmem_store_stats(struct tmem_store *store, uint64_t *values)
 			   &values[TMEM_HOST_STAT_puts_inline]);
 	values[TMEM_HOST_STAT_dedup_mismatches] =
 		get(&store->contents.dedup.mismatches);
+	values[TMEM_HOST_STAT_recompressed] = get(&store->cool.recompressed);
 	values[TMEM_HOST_STAT_compactions] = get(&store->contents.compactions);
 	values[TMEM_HOST_STAT_decode_errors] =
 		get(&store->contents.decode_errors);

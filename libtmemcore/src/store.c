@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "cool.h"
 #include "domain.h"
 #include "evict.h"
 #include "pool.h"
@@ -143,7 +144,13 @@ static int open_locks(struct tmem_store *store)
 		return r;
 	r = tmem_lock_init(&store->compact, TMEM_LOCK_COMPACT);
 	if (r < 0)
-		tmem_lock_deinit(&store->admin);
+		goto err_admin;
+	r = tmem_lock_init(&store->cool.lock, TMEM_LOCK_COOL);
+	if (r == 0)
+		return 0;
+	tmem_lock_deinit(&store->compact);
+err_admin:
+	tmem_lock_deinit(&store->admin);
 	return r;
 }
 
@@ -165,6 +172,7 @@ static int open_store(struct tmem_store *store,
 	r = open_modules(store, config);
 	if (r == 0)
 		return 0;
+	tmem_lock_deinit(&store->cool.lock);
 	tmem_lock_deinit(&store->compact);
 	tmem_lock_deinit(&store->admin);
 err_arena:
@@ -234,6 +242,7 @@ struct tmem_store *tmem_store_close(struct tmem_store *store)
 	tmem_contents_deinit(&store->contents);
 	tmem_slabs_free(store->slabs);
 	tmem_codecs_free(store->codecs);
+	tmem_lock_deinit(&store->cool.lock);
 	tmem_lock_deinit(&store->compact);
 	tmem_lock_deinit(&store->admin);
 	tmem_arena_deinit(&store->arena);
@@ -256,6 +265,22 @@ static uint64_t used(const struct tmem_store *store)
 	return atomic_load_explicit(&store->budget.used, memory_order_relaxed);
 }
 
+/* Down to the limit, by what eviction gives and then by cooling. */
+static void shrink(struct tmem_store *store, uint64_t limit)
+{
+	uint64_t now = used(store);
+
+	if (now <= limit)
+		return;
+	atomic_store_explicit(&store->budget.slack,
+			      now - limit + tmem_budget_spare(now),
+			      memory_order_relaxed);
+	tmem_evict_down_to(store, limit, INT64_MAX);
+	while (used(store) > limit && tmem_evict_cool(store))
+		;
+	atomic_store_explicit(&store->budget.slack, 0, memory_order_relaxed);
+}
+
 int tmem_store_set_budget(struct tmem_store *store, uint64_t budget)
 {
 	if (budget < TMEM_BUDGET_MIN || budget > store->arena.capacity)
@@ -266,7 +291,8 @@ int tmem_store_set_budget(struct tmem_store *store, uint64_t budget)
 		tmem_evict_down_to(store, budget, INT64_MAX);
 	atomic_store_explicit(&store->budget.limit, budget,
 			      memory_order_relaxed);
-	tmem_evict_down_to(store, budget, INT64_MAX);
+	shrink(store, budget);
+	tmem_cool_wake(store);
 	return used(store) > budget ? -ENOMEM : 0;
 }
 

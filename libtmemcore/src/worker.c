@@ -19,6 +19,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include "cool.h"
 #include "ring.h"
 
 /* Codecs have their memory elsewhere, a few pages lie on the stack. */
@@ -40,6 +41,7 @@ struct tmem_workers {
 /* In the order in which they are looked at; NULL ends them. */
 static tmem_worker_fn *const jobs[] = {
 	tmem_nursery_job,
+	tmem_cool_job,
 	NULL,
 };
 

@@ -26,7 +26,6 @@ START_TEST(charges_fit_or_are_refused)
 	ck_assert(!tmem_budget_try_charge(&budget, UINT64_MAX));
 	ck_assert(tmem_budget_try_charge(&budget, 0));
 	ck_assert_uint_eq(budget.used, 1000);
-	ck_assert_uint_eq(tmem_budget_excess(&budget), 0);
 	tmem_budget_uncharge(&budget, 1000);
 	ck_assert_uint_eq(budget.used, 0);
 	ck_assert_uint_eq(budget.peak, 1000);
@@ -36,13 +35,30 @@ END_TEST
 START_TEST(what_cannot_be_refused_goes_past_the_limit)
 {
 	tmem_budget_charge(&budget, 1500);
-	ck_assert_uint_eq(tmem_budget_excess(&budget), 500);
 	ck_assert(!tmem_budget_try_charge(&budget, 0));
 	budget.limit = 1500;
-	ck_assert_uint_eq(tmem_budget_excess(&budget), 0);
-	budget.limit = 100;
-	ck_assert_uint_eq(tmem_budget_excess(&budget), 1400);
+	ck_assert(tmem_budget_try_charge(&budget, 0));
 	ck_assert_uint_eq(budget.peak, 1500);
+}
+END_TEST
+
+START_TEST(the_last_64th_is_not_for_puts)
+{
+	budget.limit = 64 << 20;
+	tmem_budget_charge(&budget, 63 << 20);
+	ck_assert(!tmem_budget_full(&budget, 0));
+	tmem_budget_charge(&budget, 1);
+	ck_assert(tmem_budget_full(&budget, 0));
+	ck_assert(!tmem_budget_full(&budget, 1));
+	ck_assert(tmem_budget_try_charge(&budget, 100 << 10));
+	/* At most 2 MiB. */
+	budget.limit = 1 << 30;
+	tmem_budget_charge(&budget, (958u << 20) - (100u << 10));
+	ck_assert(!tmem_budget_full(&budget, 0));
+	tmem_budget_charge(&budget, 1 << 20);
+	ck_assert(tmem_budget_full(&budget, 0));
+	budget.limit = 100;
+	ck_assert(tmem_budget_full(&budget, 0));
 }
 END_TEST
 
@@ -70,7 +86,7 @@ static void *race(void *arg)
 	for (int i = 0; i < 100000; i++) {
 		if (!tmem_budget_try_charge(&budget, 300))
 			continue;
-		*overdrawn |= tmem_budget_excess(&budget) > 0;
+		*overdrawn |= budget.used > budget.limit;
 		tmem_budget_uncharge(&budget, 300);
 	}
 	return NULL;
@@ -125,6 +141,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, charges_fit_or_are_refused);
 	tcase_add_test(tc, what_cannot_be_refused_goes_past_the_limit);
+	tcase_add_test(tc, the_last_64th_is_not_for_puts);
 	tcase_add_test(tc, private_memory_is_charged);
 	tcase_add_test(tc, racing_threads_stay_within);
 	tcase_add_test(tc, faults_fire_at_their_call);

@@ -49,6 +49,7 @@ X(evictions, counter, events, "ephemeral pages evicted")                       \
 X(young_settled, counter, events, "young pages deduplicated and compressed")    \
 X(young_died, counter, events, "young pages gone before that")                 \
 X(puts_inline, counter, events, "puts that found no room in the nursery")       \
+X(recompressed, counter, events, "contents compressed again, with zstd")        \
 X(compactions, counter, events, "contents moved by compaction")                \
 X(slabs_freed, counter, events, "slabs given back to the kernel")              \
 X(refused_nomem, counter, events, "puts refused: no room in the budget")       \
