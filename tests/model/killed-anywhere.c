@@ -27,6 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "arena-file.h"
+#include "block.h"
 #include "pages.h"
 
 #define PAGES 48u
@@ -174,6 +175,39 @@ static void prepare(struct scenario *s)
 	put_cached(s, 2000);
 }
 
+/* The content of a page. */
+static uint32_t content_of(struct scenario *s, uint32_t n)
+{
+	struct tmem_block b;
+	uint32_t leaf;
+
+	tmem_block_init(&b, s->pool, &oid);
+	tmem_block_cut(&b, n, 1);
+	leaf = tmem_index_find_leaf(&s->store->index, tmem_block_shard(&b),
+				    &b.key);
+	return tmem_index_leaf(&s->store->index, leaf)->content[b.first];
+}
+
+/* Hold a page in another way. Compressing it changes nothing in the arena. */
+static void recode(struct scenario *s, uint32_t n)
+{
+	struct tmem_contents *contents = &s->store->contents;
+	uint8_t bytes[TMEM_PAGE_SIZE], out[TMEM_PAGE_SIZE];
+	uint32_t id, size;
+
+	raise(SIG_GO_ON);
+	id = content_of(s, n);
+	tmem_content_pin(contents, id);
+	expect(tmem_content_read(contents, id, bytes) == 0, "read");
+	size = (uint32_t)tmem_codec_compress_cold(s->store->codecs, bytes, out);
+	raise(SIG_STEP);
+	if (size && size < tmem_content_load(contents, id).size)
+		expect(tmem_content_recode(contents, id, TMEM_CODEC_ZSTD, out,
+					   size) == 0,
+		       "recode");
+	tmem_content_unpin(contents, id);
+}
+
 static void perform(struct scenario *s)
 {
 	*s->step = "put new pages";
@@ -200,6 +234,9 @@ static void perform(struct scenario *s)
 	flushing(s, 6, 6, false);
 	*s->step = "compact";
 	tmem_store_compact(s->store);
+	*s->step = "recode";
+	for (uint32_t n = 0; n < 5; n++)
+		recode(s, n);
 	*s->step = "shrink the budget";
 	put_cached(s, 8);
 	tmem_store_reclaim(s->store, 256 << 10, &(uint64_t){0});
