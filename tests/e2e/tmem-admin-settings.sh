@@ -7,7 +7,8 @@
 . "$(dirname "$0")/daemon-lib.sh"
 requires jq --version
 
-start_tmemd --config /dev/null --arena none --budget 16M
+# Without a nursery, which would put off what is looked at here.
+start_tmemd --config /dev/null --arena none --budget 16M --nursery 0
 stored_bytes() {
 	stat_of ".pools[] | select(.client == \"$1\") | .stats.stored_bytes"
 }

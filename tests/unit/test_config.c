@@ -53,6 +53,9 @@ START_TEST(every_key_is_read)
 				   "  capacity=8G  \n"
 				   "arena = /run/arena dir\n"
 				   "codec = zstd\n"
+				   "nursery = 64M\n"
+				   "threads = 3\n"
+				   "cold = off\n"
 				   "socket = /run/x.sock\n"
 				   "group = tmem\n"
 				   "grace = 5\n"
@@ -63,6 +66,9 @@ START_TEST(every_key_is_read)
 	ck_assert_uint_eq(config.capacity, 8ull << 30);
 	ck_assert_str_eq(config.arena, "/run/arena dir");
 	ck_assert_int_eq(config.codec, TMEM_CODEC_ZSTD);
+	ck_assert_uint_eq(config.nursery, 64 << 20);
+	ck_assert_uint_eq(config.threads, 3);
+	ck_assert(config.no_cold);
 	ck_assert_str_eq(config.socket, "/run/x.sock");
 	ck_assert_str_eq(config.group, "tmem");
 	ck_assert_uint_eq(config.grace, 5);
@@ -96,6 +102,10 @@ static const struct {
 	{"capacity = 1k\n", 1, "1k", "from 4M"},
 	{"arena = relative\n", 1, "relative", "absolute path"},
 	{"codec = gzip\n", 1, "gzip", "lz4, lzo, zstd or raw"},
+	{"nursery = much\n", 1, "much", "64M, 0 or auto"},
+	{"threads = 65\n", 1, "65", "0 to 64, or auto"},
+	{"threads = few\n", 1, "few", "0 to 64, or auto"},
+	{"cold = lz4\n", 1, "lz4", "zstd or off"},
 	{"codec = ?\n", 1, "?", "lz4, lzo, zstd or raw"},
 	{"socket = x\n", 1, "x", "absolute path"},
 	{"group =\n", 1, "empty", "a group's name"},

@@ -33,6 +33,7 @@ static int open_store(const struct nbd_options *options,
 
 	tmem_store_config_init(&config);
 	config.budget = budget_of(options);
+	config.nursery = options->nursery;
 	if (options->arena) {
 		config.arena_fd = open(options->arena,
 				       O_RDWR | O_CREAT | O_CLOEXEC, 0600);

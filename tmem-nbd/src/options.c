@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <tmem/store.h>
 #include <unistd.h>
 #include "codec.h"
 #include "log.h"
@@ -37,6 +38,8 @@ static const char help[] =
 	"  -e, --embedded           in this process\n"
 	"  -b, --budget=SIZE        in this process, and use at most SIZE of memory\n"
 	"      --arena=FILE         in this process, in FILE on a tmpfs, and keep them\n"
+	"      --nursery=SIZE       in this process, and compress pages later as long as\n"
+	"                           there is room in SIZE of it (default: an eighth)\n"
 	"      --codec=CODEC        compress with lz4, lzo or zstd, or not at all (raw)\n"
 	"\n"
 	"      --help               print this\n"
@@ -51,6 +54,7 @@ enum {
 	OPT_TMEMD,
 	OPT_KEEP,
 	OPT_ARENA,
+	OPT_NURSERY,
 	OPT_CODEC,
 	OPT_HELP,
 	OPT_VERSION,
@@ -74,6 +78,7 @@ static const struct option long_options[] = {
 	{"embedded", no_argument, NULL, 'e'},
 	{"budget", required_argument, NULL, 'b'},
 	{"arena", required_argument, NULL, OPT_ARENA},
+	{"nursery", required_argument, NULL, OPT_NURSERY},
 	{"codec", required_argument, NULL, OPT_CODEC},
 	{"help", no_argument, NULL, OPT_HELP},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -132,7 +137,7 @@ static int choose(struct nbd_options *options, enum nbd_where where)
 	if (options->where != NBD_WHERE_EITHER && options->where != where) {
 		tmem_log(
 			LOG_ERR,
-			"--tmemd and --keep contradict --embedded, --budget and --arena: leave one side out");
+			"--tmemd and --keep contradict --embedded, --budget, --nursery and --arena: leave one side out");
 		return -EINVAL;
 	}
 	options->where = where;
@@ -153,6 +158,9 @@ static int parse_where(struct nbd_options *o, int option)
 	case OPT_ARENA:
 		o->arena = optarg;
 		return choose(o, NBD_WHERE_EMBEDDED);
+	case OPT_NURSERY:
+		r = parse_size("nursery", optarg, &o->nursery);
+		return r < 0 ? r : choose(o, NBD_WHERE_EMBEDDED);
 	case OPT_TMEMD:
 		free(o->tmemd);
 		o->tmemd = strdup(optarg);
@@ -276,7 +284,11 @@ int nbd_options_parse(struct nbd_options *options, int argc, char **argv)
 {
 	int option, r = 0;
 
-	*options = (struct nbd_options){.name = "nbd0", .socket_mode = 0600};
+	*options = (struct nbd_options){
+		.name = "nbd0",
+		.socket_mode = 0600,
+		.nursery = TMEM_NURSERY_AUTO,
+	};
 	while (!r && (option = getopt_long(argc, argv, "s:o:u:n:rfveb:",
 					   long_options, NULL)) != -1) {
 		if (option == OPT_HELP) {

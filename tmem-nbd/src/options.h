@@ -17,6 +17,7 @@ enum nbd_where {
 struct nbd_options {
 	uint64_t size;
 	uint64_t budget; /* 0: by default */
+	uint64_t nursery;
 	const char *overflow;
 	const char *arena;
 	char *socket; /* absolute */

@@ -16,12 +16,16 @@
 #define DEFAULT_PERCENT 25u
 #define DEFAULT_GRACE	60u
 #define GRACE_MAX	86400u
-#define CAPACITY_MAX	(1ull << 40)
+/* What a store takes. */
+#define THREADS_MAX  64u
+#define CAPACITY_MAX (1ull << 40)
 
 void tmemd_config_init(struct tmemd_config *config)
 {
 	*config = (struct tmemd_config){
 		.budget.percent = DEFAULT_PERCENT,
+		.nursery = TMEM_NURSERY_AUTO,
+		.threads = TMEM_THREADS_AUTO,
 		.grace = DEFAULT_GRACE,
 		.log_level = LOG_NOTICE,
 	};
@@ -126,6 +130,53 @@ static int config_codec(struct tmemd_config *config, const char *value,
 	return 0;
 }
 
+static int config_nursery(struct tmemd_config *config, const char *value,
+			  char *error)
+{
+	uint64_t bytes = TMEM_NURSERY_AUTO;
+
+	if (strcmp(value, "auto") != 0 && tmem_size_parse(value, &bytes) < 0)
+		return tmemd_error(
+			error, -EINVAL,
+			"nursery \"%s\" is not valid: give a size such as 64M, 0 or auto",
+			value);
+	config->nursery = bytes;
+	return 0;
+}
+
+static int config_threads(struct tmemd_config *config, const char *value,
+			  char *error)
+{
+	unsigned long threads = TMEM_THREADS_AUTO;
+	char *end = "";
+
+	errno = 0;
+	if (strcmp(value, "auto") != 0) {
+		threads = strtoul(value, &end, 10);
+		if (errno != 0 || !isdigit((unsigned char)*value) ||
+		    *end != '\0' || threads > THREADS_MAX)
+			return tmemd_error(
+				error, -EINVAL,
+				"threads \"%s\" is not valid: give a number from 0 to %u, or auto",
+				value, THREADS_MAX);
+	}
+	config->threads = (unsigned)threads;
+	return 0;
+}
+
+static int config_cold(struct tmemd_config *config, const char *value,
+		       char *error)
+{
+	bool off = strcmp(value, "off") == 0;
+
+	if (!off && strcmp(value, "zstd") != 0)
+		return tmemd_error(error, -EINVAL,
+				   "cold \"%s\" is not valid: give zstd or off",
+				   value);
+	config->no_cold = off;
+	return 0;
+}
+
 static int config_socket(struct tmemd_config *config, const char *value,
 			 char *error)
 {
@@ -183,10 +234,12 @@ static const struct {
 	const char *name;
 	int (*set)(struct tmemd_config *config, const char *value, char *error);
 } config_keys[] = {
-	{"budget", config_budget}, {"capacity", config_capacity},
-	{"arena", config_arena},   {"codec", config_codec},
-	{"socket", config_socket}, {"group", config_group},
-	{"grace", config_grace},   {"log-level", config_log_level},
+	{"budget", config_budget},	 {"capacity", config_capacity},
+	{"arena", config_arena},	 {"codec", config_codec},
+	{"nursery", config_nursery},	 {"threads", config_threads},
+	{"cold", config_cold},		 {"socket", config_socket},
+	{"group", config_group},	 {"grace", config_grace},
+	{"log-level", config_log_level},
 };
 
 int tmemd_config_set(struct tmemd_config *config, const char *key,
@@ -197,7 +250,7 @@ int tmemd_config_set(struct tmemd_config *config, const char *key,
 			return config_keys[i].set(config, value, error);
 	return tmemd_error(
 		error, -EINVAL,
-		"there is no key \"%s\": use budget, capacity, arena, codec, socket, group, grace or log-level",
+		"there is no key \"%s\": use budget, capacity, arena, codec, nursery, threads, cold, socket, group, grace or log-level",
 		key);
 }
 

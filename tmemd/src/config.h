@@ -38,6 +38,9 @@ struct tmemd_config {
 	uint64_t capacity; /**< bytes; 0: the machine's RAM */
 	char *arena;	   /**< "auto" (also NULL), "none" or a path */
 	enum tmem_codec codec;
+	uint64_t nursery; /**< as in struct tmem_store_config; so is threads */
+	unsigned threads;
+	bool no_cold;
 	char *socket;	/**< NULL: where this user's tmemd listens */
 	char *group;	/**< NULL: nobody but this user and root */
 	unsigned grace; /**< seconds that keepers have after a restart */

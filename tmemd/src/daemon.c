@@ -183,6 +183,9 @@ static int daemon_open_store(struct tmemd *daemon, char *error)
 	if (r == 0) {
 		store.capacity = config->capacity;
 		store.codec = config->codec;
+		store.nursery = config->nursery;
+		store.threads = config->threads;
+		store.no_cold = config->no_cold;
 		r = daemon_open_arena(&store, &daemon->store);
 		if (r < 0)
 			daemon_store_error(config, store.budget, r, error);

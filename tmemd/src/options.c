@@ -20,6 +20,9 @@ static const struct option options_long[] = {
 	{"capacity", required_argument, NULL, OPTION_KEY},
 	{"arena", required_argument, NULL, OPTION_KEY},
 	{"codec", required_argument, NULL, OPTION_KEY},
+	{"nursery", required_argument, NULL, OPTION_KEY},
+	{"threads", required_argument, NULL, OPTION_KEY},
+	{"cold", required_argument, NULL, OPTION_KEY},
 	{"socket", required_argument, NULL, OPTION_KEY},
 	{"group", required_argument, NULL, OPTION_KEY},
 	{"grace", required_argument, NULL, OPTION_KEY},
@@ -46,6 +49,11 @@ static const char options_help[] =
 	"      --capacity=SIZE   largest budget that may ever be set\n"
 	"      --arena=PATH      file or directory on a tmpfs, auto or none\n"
 	"      --codec=NAME      lz4 (default), lzo, zstd or raw\n"
+	"      --nursery=SIZE    most memory for pages not compressed yet (default\n"
+	"                        auto: an eighth of the budget); 0 for none\n"
+	"      --threads=N       background threads (default auto: one a processor,\n"
+	"                        at most 4)\n"
+	"      --cold=zstd|off   compress further what is seldom read (default zstd)\n"
 	"      --socket=PATH     where to listen\n"
 	"      --group=NAME      let this group's members attach\n"
 	"      --grace=SECONDS   time for keepers of exports to come back (60)\n"

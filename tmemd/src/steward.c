@@ -36,12 +36,13 @@ static void steward_warn_fixed(const struct tmemd_config *old,
 			       const struct tmemd_config *new)
 {
 	if (old->capacity != new->capacity || old->codec != new->codec ||
-	    old->grace != new->grace || !steward_same(old->arena, new->arena) ||
+	    old->nursery != new->nursery || old->threads != new->threads ||
+	    old->no_cold != new->no_cold || old->grace != new->grace || !steward_same(old->arena, new->arena) ||
 	    !steward_same(old->socket, new->socket) ||
 	    !steward_same(old->group, new->group))
 		tmem_log(
 			LOG_WARNING,
-			"capacity, arena, codec, socket, group and grace take effect when tmemd is restarted");
+			"capacity, arena, codec, nursery, threads, cold, socket, group and grace take effect when tmemd is restarted");
 }
 
 static void steward_set_budget(struct tmemd *daemon,

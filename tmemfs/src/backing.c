@@ -98,6 +98,7 @@ static int embed(struct fs_backing *backing, const struct fs_options *opt)
 	tmem_store_config_init(&config);
 	config.budget = budget_of(opt);
 	config.codec = opt->codec;
+	config.nursery = opt->nursery;
 	rc = tmem_store_open(&config, &backing->store);
 	if (rc == 0)
 		rc = become_client(backing, opt, NULL);

@@ -27,7 +27,7 @@ enum timeout {
 
 /* Values that need more than a conversion; parsed after the rest. */
 struct texts {
-	char *coherency, *budget, *codec;
+	char *coherency, *budget, *nursery, *codec;
 	char *timeout[TIMEOUT_COUNT], *max_threads;
 	char *fsname, *subtype;
 	int default_permissions_off;
@@ -61,6 +61,7 @@ static const struct fuse_opt specs[] = {
 	MEMBER("embedded", embedded, 1),
 	MEMBER("tmemd=%s", opt.socket, 0),
 	MEMBER("budget=%s", text.budget, 0),
+	MEMBER("nursery=%s", text.nursery, 0),
 	MEMBER("codec=%s", text.codec, 0),
 	MEMBER("name=%s", opt.name, 0),
 	MEMBER("coherency=%s", text.coherency, 0),
@@ -166,6 +167,14 @@ static int parse_budget(const char *text, uint64_t *out)
 	if (tmem_size_parse(text, out) || *out < TMEM_BUDGET_MIN)
 		return bad("budget", text,
 			   "give a size of 4M or more, as 512M");
+	return 0;
+}
+
+static int parse_nursery(const char *text, uint64_t *out)
+{
+	*out = TMEM_NURSERY_AUTO;
+	if (text && tmem_size_parse(text, out))
+		return bad("nursery", text, "give a size, as 32M, or 0");
 	return 0;
 }
 
@@ -305,6 +314,8 @@ static int settle_store(const struct texts *text, struct fs_options *opt)
 			"name", opt->name,
 			"use at most 63 printable characters, no / and no space");
 	rc = parse_codec(text->codec, &opt->codec);
+	if (rc == 0)
+		rc = parse_nursery(text->nursery, &opt->nursery);
 	return rc ? rc : parse_budget(text->budget, &opt->budget);
 }
 
@@ -338,6 +349,7 @@ static void parse_deinit(struct parse *parse)
 {
 	free(parse->text.coherency);
 	free(parse->text.budget);
+	free(parse->text.nursery);
 	free(parse->text.codec);
 	free(parse->text.max_threads);
 	for (size_t i = 0; i < TIMEOUT_COUNT; i++)
@@ -391,6 +403,8 @@ void fs_options_help(const char *program)
 	       "    -o embedded            a store of its own\n"
 	       "    -o budget=SIZE         of that store (default: 25%% of the memory\n"
 	       "                           available)\n"
+	       "    -o nursery=SIZE        of that, for pages not compressed yet (default:\n"
+	       "                           an eighth)\n"
 	       "    -o codec=CODEC         raw, lz4, lzo or zstd (default: the store's)\n"
 	       "    -o name=NAME           client name (default: from MOUNTPOINT)\n"
 	       "    -o coherency=MODE      strict, open or exclusive (default: open)\n"

@@ -37,7 +37,8 @@ struct fs_options {
 
 	char *socket; /**< tmemd's; NULL: the default one, if it answers */
 	bool embedded;
-	uint64_t budget; /**< of an embedded store, bytes; 0: a share of RAM */
+	uint64_t budget;  /**< of an embedded store, bytes; 0: a share of RAM */
+	uint64_t nursery; /**< of an embedded store, bytes, or as it chooses */
 	enum tmem_codec codec;
 	char *name; /**< the client's; NULL: from the mount point */
 
