@@ -9,7 +9,7 @@
 #include "data.h"
 
 /* Rounds after its put that a page is met again. */
-enum { LAG_GET = 4, LAG_REPLACE = 6, LAG_FLUSH = 10 };
+enum { LAG_GET = 1, LAG_REPLACE = 2, LAG_FLUSH = 4 };
 
 static const struct tmem_oid set_oid = {{0}};
 static const struct tmem_oid nothing_oid = {{1, UINT64_MAX}};

@@ -226,25 +226,43 @@ void bench_sustained(const struct bench_pages *set, unsigned slices,
 	bench_pages_free(&load.set);
 }
 
+static int by_ns(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
 /* Puts of the whole set at once, then all of it settled. */
 static void burst(struct load *load, struct opened *store, const char *name,
 		  json_t *report)
 {
+	size_t count = load->set.count;
+	uint32_t *ns = calloc(count, sizeof(*ns));
 	struct loader loader = {.load = load};
-	uint64_t begin = bench_now(), middle, end;
-	double put, settle;
+	uint64_t stats[TMEM_HOST_STAT_COUNT], begin;
+	double young, settle_ms;
 
-	for (size_t i = 0; i < load->set.count; i++)
+	bench_must(!ns, "calloc");
+	for (size_t i = 0; i < count; i++) {
+		begin = bench_now();
 		put_next(&loader);
-	middle = bench_now();
+		ns[i] = (uint32_t)(bench_now() - begin);
+	}
+	tmem_store_stats(store->store, stats);
+	young = (double)stats[TMEM_HOST_STAT_young_contents];
+	begin = bench_now();
 	bench_must(tmem_store_settle(store->store), "tmem_store_settle");
-	end = bench_now();
-	put = 1e9 * (double)load->set.count / (double)(middle - begin);
-	settle = 1e9 * (double)load->set.count / (double)(end - middle);
-	bench_set(report, put, "burst/%s/put_pages_per_second", name);
-	bench_set(report, settle, "burst/%s/settled_pages_per_second", name);
-	printf("burst of %zu puts, %s: %.0f k/s; then settled: %.0f k/s\n",
-	       load->set.count, name, put / 1e3, settle / 1e3);
+	settle_ms = (double)(bench_now() - begin) / 1e6;
+	qsort(ns, count, sizeof(*ns), by_ns);
+	bench_set(report, ns[count / 2], "burst/%s/p50_ns", name);
+	bench_set(report, ns[count * 99 / 100], "burst/%s/p99_ns", name);
+	bench_set(report, young, "burst/%s/left_young", name);
+	bench_set(report, settle_ms, "burst/%s/settle_ms", name);
+	printf("burst of %zu puts, %s: p50 %u ns, p99 %u ns; %.0f left young, settled in %.0f ms\n",
+	       count, name, ns[count / 2], ns[count * 99 / 100], young,
+	       settle_ms);
+	free(ns);
 }
 
 void bench_burst(const struct bench_pages *set, json_t *report)

@@ -146,8 +146,9 @@ size_t bench_pages_of_files(const char *path, bool elf, size_t a_file,
 	for (size_t i = 0; i < files.count; i++) {
 		size_t left = before + most - to->count;
 
-		load_file(files.file[i].path, elf, to,
-			  left < a_file ? left : a_file);
+		if (left)
+			load_file(files.file[i].path, elf, to,
+				  left < a_file ? left : a_file);
 		free(files.file[i].path);
 	}
 	free(files.file);

@@ -22,7 +22,7 @@ results=$(jq -r '
 		startswith("zram") | not)) | if length == 26 then 0 else null end,
 		(.[].value | .p50_ns, .p99_ns, .p999_ns, .calls_per_second)),
 	(.burst | .first, .again |
-		.put_pages_per_second, .settled_pages_per_second),
+		.p50_ns, .p99_ns, .left_young, .settle_ms),
 	(.sustained |
 		.put_pages_per_second, .bare_codec_pages_per_second),
 	(.memory | .fresh, .churned, .halved, .compacted |
