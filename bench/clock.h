@@ -8,12 +8,23 @@
 #include <stdlib.h>
 #include <time.h>
 
-static inline uint64_t bench_now(void)
+static inline uint64_t bench_clock(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static inline uint64_t bench_now(void)
+{
+	return bench_clock(CLOCK_MONOTONIC);
+}
+
+/** What processors have worked for this process, the store's threads too. */
+static inline uint64_t bench_process_ns(void)
+{
+	return bench_clock(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 /** A benchmark that failed has no result: end it unless r is 0. */

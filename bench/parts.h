@@ -28,8 +28,7 @@ void bench_footprint(const struct bench_pages *set, unsigned copies,
 
 /** reclaim: giving so many MiB back on demand, beside what the kernel alone
  * takes for that. */
-void bench_reclaim(const struct bench_pages *set, unsigned mib,
-		   json_t *report);
+void bench_reclaim(const struct bench_pages *set, unsigned mib, json_t *report);
 
 /** peak: memory in use above the budget, while pages come and go and budgets
  * change. */
