@@ -28,6 +28,8 @@ static int64_t add(_Atomic(int64_t) *sum, int64_t value)
 struct cost {
 	int64_t charge;
 	int64_t bytes;
+	uint64_t fills;
+	uint64_t shared; /* contents, other than FILL, with other handles too */
 };
 
 /* Of a handle whose content is held in size bytes (FILL: 0) and has refs. */
@@ -35,13 +37,22 @@ static struct cost cost_of(uint32_t size, uint32_t refs)
 {
 	struct cost cost = {.charge = TMEM_PAGE_OVERHEAD, .bytes = size};
 
-	if (size)
-		cost.charge += tmem_slab_slot_size(size) / refs;
+	if (size) {
+		uint32_t slot = tmem_slab_slot_size(size);
+
+		cost.shared = refs > 1;
+		cost.charge += cost.shared ? slot / refs : slot;
+	} else {
+		cost.fills = 1;
+	}
 	return cost;
 }
 
+/* id 0: none, of no cost. */
 static struct cost page_cost(const struct tmem_store *store, uint32_t id)
 {
+	if (!id)
+		return (struct cost){0};
 	return cost_of(tmem_content_load(&store->contents, id).size,
 		       tmem_content_refs(&store->contents, id));
 }
@@ -184,22 +195,15 @@ bool tmem_charge_swap(struct tmem_store *store, struct tmem_pool_state *pool,
 		      uint32_t new, const struct tmem_limit *limit)
 {
 	struct tmem_pool_shard *part = &pool->shard[s];
-	struct cost cost = {0}, gone;
-	int64_t pages = 0;
+	struct cost cost = page_cost(store, new), gone = page_cost(store, old);
+	int64_t pages = (new != 0) - (old != 0);
 
-	if (new) {
-		cost = page_cost(store, new);
-		pages++;
-	}
-	if (old) {
-		gone = page_cost(store, old);
-		cost.charge -= gone.charge;
-		cost.bytes -= gone.bytes;
-		pages--;
-	}
+	cost.charge -= gone.charge;
+	cost.bytes -= gone.bytes;
 	if (!try_sums(pool, cost.charge, pages, limit))
 		return false;
 	part->pages += (uint64_t)pages;
+	part->fill_pages += cost.fills - gone.fills;
 	part_sums(store, pool, s, leaf, cost);
 	if (!part->pages) {
 		/* What is left without pages is drift. */
@@ -209,20 +213,10 @@ bool tmem_charge_swap(struct tmem_store *store, struct tmem_pool_state *pool,
 		part->stored_bytes = 0;
 		part->recount_bytes = 0;
 	}
-	for (int i = 0; i < 2; i++) {
-		uint32_t id = i ? old : new;
-		struct tmem_content_word w;
-		uint64_t sign = i ? UINT64_MAX : 1; /* minus or plus one */
-
-		if (!id)
-			continue;
-		w = tmem_content_load(&store->contents, id);
-		if (w.codec == TMEM_CODEC_FILL)
-			part->fill_pages += sign;
-		else if (tmem_content_refs(&store->contents, id) > 1)
-			atomic_fetch_add_explicit(&store->drift, 1,
-						  memory_order_relaxed);
-	}
+	if (cost.shared + gone.shared)
+		atomic_fetch_add_explicit(&store->drift,
+					  cost.shared + gone.shared,
+					  memory_order_relaxed);
 	return true;
 }
 

@@ -244,8 +244,10 @@ static unsigned nominate(struct tmem_contents *contents, uint32_t hash,
 		w = tmem_content_load(contents, id);
 		if (w.kind != kind || w.domain != domain)
 			continue;
-		if (tmem_content_try_pin(contents, id))
-			ids[count++] = id;
+		if (!tmem_content_try_pin(contents, id))
+			continue;
+		tmem_content_prefetch_bytes(contents, id);
+		ids[count++] = id;
 	}
 	release_part(contents, part);
 	return count;

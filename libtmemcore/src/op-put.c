@@ -232,7 +232,7 @@ static int commit(struct put *put, const struct tmem_limit *limit,
 	uint64_t *stat = tmem_block_stats(b);
 	uint32_t id = tmem_index_find_leaf(&b->store->index,
 					   tmem_block_shard(b), &b->key);
-	unsigned done = 0;
+	unsigned named = 0, looked = 0, found = 0;
 	struct tmem_leaf *leaf;
 	int r = 0;
 
@@ -260,8 +260,11 @@ static int commit(struct put *put, const struct tmem_limit *limit,
 		atomic_store_explicit(&leaf->content[i], new,
 				      memory_order_release);
 		put->content[i] = 0;
-		done |= TMEM_FLAG(i);
 		leaf->tried &= (uint8_t)~TMEM_FLAG(i);
+		put->stored |= TMEM_FLAG(i);
+		named++;
+		looked += put->looked >> i & 1;
+		found += (put->looked & put->shared) >> i & 1;
 		if (old) {
 			tmem_nursery_leave(b->store, b->s, old);
 			drops->id[drops->count++] = old;
@@ -274,11 +277,8 @@ static int commit(struct put *put, const struct tmem_limit *limit,
 		stat[TMEM_POOL_STAT_puts_replaced] += old != 0;
 		stat[TMEM_POOL_STAT_puts_dedup] += put->shared >> i & 1;
 	}
-	put->stored |= done;
-	done &= put->looked;
-	tmem_dedup_auto_count(b->pool, b->s, (unsigned)__builtin_popcount(done),
-			      (unsigned)__builtin_popcount(done & put->shared));
-	if (tmem_index_leaf_empty(leaf))
+	tmem_dedup_auto_count(b->pool, b->s, looked, found);
+	if (!named && tmem_index_leaf_empty(leaf))
 		tmem_index_drop_leaf(&b->store->index, tmem_block_shard(b),
 				     &part->queue, &part->objects, id);
 	return r;
@@ -288,7 +288,7 @@ static unsigned prepared(const struct put *put)
 {
 	unsigned mask = 0;
 
-	for (unsigned i = 0; i < TMEM_LEAF_PAGES; i++)
+	for (unsigned i = put->b->first; i < put->b->first + put->b->count; i++)
 		if (put->content[i])
 			mask |= TMEM_FLAG(i);
 	return mask;
@@ -402,15 +402,16 @@ static unsigned put_block(struct tmem_block *b, const uint8_t *pages,
 			put.content[i] = prepare(&put, i);
 		commit_all(&put);
 	}
-	for (unsigned i = 0; i < TMEM_LEAF_PAGES; i++)
-		if (put.content[i])
-			tmem_content_drop(&b->store->contents, put.content[i]);
 	refused = tmem_block_mask(b) & ~put.stored;
-	if (refused)
-		refuse(&put, refused);
 	for (unsigned i = 0; i < b->count && outcome; i++)
 		outcome[i] =
 			refused >> (b->first + i) & 1 ? TMEM_REFUSED : TMEM_OK;
+	if (!refused)
+		return b->count;
+	for (unsigned i = b->first; i < b->first + b->count; i++)
+		if (put.content[i])
+			tmem_content_drop(&b->store->contents, put.content[i]);
+	refuse(&put, refused);
 	return b->count - (unsigned)__builtin_popcount(refused);
 }
 

@@ -27,11 +27,13 @@ static unsigned pin_block(struct tmem_block *b,
 			  uint32_t ids[static TMEM_LEAF_PAGES],
 			  struct tmem_drops *drops)
 {
+	uint64_t *stat = tmem_block_stats(b);
 	uint32_t id = tmem_index_find_leaf(&b->store->index,
 					   tmem_block_shard(b), &b->key);
 	unsigned held = 0;
 	struct tmem_leaf *leaf;
 
+	stat[TMEM_POOL_STAT_gets] += b->count;
 	if (!id)
 		return 0;
 	leaf = tmem_index_leaf(&b->store->index, id);
@@ -48,6 +50,7 @@ static unsigned pin_block(struct tmem_block *b,
 			continue;
 		tmem_content_pin(&b->store->contents, ids[i]);
 		tmem_content_prefetch_bytes(&b->store->contents, ids[i]);
+		stat[TMEM_POOL_STAT_hits]++;
 	}
 	leaf->visited |= (uint8_t)held;
 	leaf->warm |= (uint8_t)held;
@@ -86,9 +89,6 @@ static unsigned get_block(struct tmem_block *b, uint8_t *pages,
 	drops.count = 0;
 	tmem_lock_acquire(&tmem_block_shard(b)->lock);
 	held = pin_block(b, ids, &drops);
-	tmem_block_stats(b)[TMEM_POOL_STAT_gets] += b->count;
-	tmem_block_stats(b)[TMEM_POOL_STAT_hits] +=
-		(unsigned)__builtin_popcount(held);
 	tmem_lock_release(&tmem_block_shard(b)->lock);
 	for (unsigned i = 0; i < b->count; i++) {
 		unsigned at = b->first + i;
