@@ -17,7 +17,7 @@
 #include "parts.h"
 
 #define BUDGET_APART (64ull << 20)
-#define QUIET_US     100000 /* between looks at a store that tidies up */
+#define QUIET_US     1500000 /* between looks at a store that tidies up */
 #define QUIET_LOOKS  100
 
 struct footprint {
@@ -74,15 +74,18 @@ static void settle(struct footprint *it)
 
 static void note(struct footprint *it, const char *stage)
 {
-	uint64_t stats[TMEM_HOST_STAT_COUNT], kernel;
+	uint64_t stats[TMEM_HOST_STAT_COUNT], of_pool[TMEM_POOL_STAT_COUNT];
+	uint64_t kernel;
 	double used, slabs, payload, pages, metadata, allowed, apart;
 
 	tmem_store_stats(it->store, stats);
+	bench_must(tmem_pool_stats(it->pool, of_pool), "tmem_pool_stats");
 	kernel = bench_file_bytes(it->arena) + bench_anonymous_bytes() -
 		 it->anonymous;
 	used = (double)stats[TMEM_HOST_STAT_used];
 	slabs = (double)stats[TMEM_HOST_STAT_slab_bytes];
-	payload = (double)stats[TMEM_HOST_STAT_payload_bytes];
+	/* No page is like another. Slots are larger than what is in them. */
+	payload = (double)of_pool[TMEM_POOL_STAT_stored_bytes];
 	pages = (double)stats[TMEM_HOST_STAT_pages];
 	metadata = (used - slabs) / pages;
 	/* 2 % or 8 MiB may be between the two counts. */

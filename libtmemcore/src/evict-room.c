@@ -92,7 +92,7 @@ static uint64_t settle(struct tmem_store *store, uint64_t want)
 		tmem_nursery_reserve(store, false);
 		some = tmem_settle_room(store, want);
 		settled += some;
-		give_back(store, want, true);
+		give_back(store, want, false);
 	} while (some && !tmem_nursery_reserve(store, true));
 	return settled;
 }

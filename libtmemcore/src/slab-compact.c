@@ -18,8 +18,8 @@
 
 /* When to compact in the background: it moves some hundredths of a content a
  * put to keep it so, and what could be given back under a hundredth. */
-#define SPARSE_HIGH  128u
-#define SPARSE_LOW   512u
+#define SPARSE_HIGH  256u
+#define SPARSE_LOW   1024u
 #define SPARSE_LEAST (4u * TMEM_SLAB_SIZE)
 /* How often a slab gets another eighth emptier before somebody looks whether
  * that is so; adding it up takes 0.3 us. */
@@ -186,14 +186,11 @@ void tmem_slab_set_wake(struct tmem_slabs *slabs, tmem_slab_wake_fn *wake,
 
 bool tmem_slab_sparse(struct tmem_slabs *slabs, bool begun)
 {
-	uint64_t bytes = atomic_load_explicit(&slabs->bytes[TMEM_EPHEMERAL],
-					      memory_order_relaxed) +
-			 atomic_load_explicit(&slabs->bytes[TMEM_PERSISTENT],
-					      memory_order_relaxed);
 	uint64_t sparse = sparse_bytes(slabs);
 
 	return sparse >= SPARSE_LEAST &&
-	       sparse > bytes / (begun ? SPARSE_LOW : SPARSE_HIGH);
+	       sparse > slab_bytes_in_use(slabs) /
+				(begun ? SPARSE_LOW : SPARSE_HIGH);
 }
 
 void slab_stir(struct tmem_slabs *slabs, const struct slab_class *c)

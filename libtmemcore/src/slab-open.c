@@ -44,8 +44,6 @@ static void init_classes(struct tmem_slabs *slabs)
 	}
 	for (unsigned n = 0; n <= SLAB_PAGES_MOST; n++)
 		slabs->spare[n].head = SLAB_NONE;
-	/* Most are cut from raw pages at first. */
-	slabs->wanted = SLAB_PAGES_MOST;
 }
 
 /* Slab id is in the map as map says: a record for it, all slots free. */

@@ -108,7 +108,8 @@ struct tmem_slabs {
 	uint8_t *map_page; /* whether each page of the map is there */
 	struct slab_spare spare[SLAB_PAGES_MOST + 1]; /* by their pages */
 	_Atomic(uint64_t) spare_bytes;		      /* changed under ids */
-	uint32_t wanted; /* pages of the slab that was last taken */
+	uint32_t wanted; /* pages of the slab that was last taken; 0: none */
+	_Atomic(uint64_t) taken; /* slabs, ever; changed under ids */
 
 	/* Who is told that there is something to do in the background. */
 	tmem_slab_wake_fn *wake;
@@ -158,6 +159,17 @@ static inline bool slab_map_valid(uint8_t map)
 static inline uint8_t slab_map_of(const struct slab *slab)
 {
 	return atomic_load_explicit(&slab->map, memory_order_relaxed);
+}
+
+/* Bytes of slabs that have a class. */
+static inline uint64_t slab_bytes_in_use(const struct tmem_slabs *slabs)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned kind = 0; kind < TMEM_KINDS; kind++)
+		bytes += atomic_load_explicit(&slabs->bytes[kind],
+					      memory_order_relaxed);
+	return bytes;
 }
 
 /* Acquire: pairs with the release that published the group. */

@@ -119,10 +119,14 @@ void tmem_slab_set_wake(struct tmem_slabs *slabs, tmem_slab_wake_fn *wake,
 /** Add a slab to the spare ones if there are too few, and room for it in the
  * budget. Returns whether there may be more to do. */
 bool tmem_slab_reserve(struct tmem_slabs *slabs);
-/** Give back spare slabs above what the reserve is to be. Returns bytes. */
-uint64_t tmem_slab_tidy(struct tmem_slabs *slabs);
-/** Whether the slabs are so sparse that compacting them pays: more than a 128th
- * could be given back, or, where compaction has begun, more than a 512th. */
+/** Whether there are more spare slabs than the reserve has; give back those
+ * above it. */
+bool tmem_slab_untidy(const struct tmem_slabs *slabs);
+void tmem_slab_tidy(struct tmem_slabs *slabs);
+/** Slabs that any class took, ever. */
+uint64_t tmem_slab_taken(const struct tmem_slabs *slabs);
+/** Whether the slabs are so sparse that compacting them pays: more than a 256th
+ * could be given back, or, where compaction has begun, more than a 1024th. */
 bool tmem_slab_sparse(struct tmem_slabs *slabs, bool begun);
 
 /* Reopening, single-threaded: _found for each live content, then _settle,

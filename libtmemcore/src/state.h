@@ -63,7 +63,8 @@ struct tmem_pool_shard {
 	/* Not in the pool's dedup_window yet. */
 	uint32_t window_looked;
 	uint32_t window_found;
-	uint64_t shared; /* pages that came to share a content as they settled */
+	uint64_t
+		shared; /* pages that came to share a content as they settled */
 	int64_t charge; /* part of the pool's */
 	int64_t recount;
 	uint64_t recount_bytes;
@@ -150,6 +151,11 @@ struct tmem_store {
 	bool no_cold;
 	_Atomic(bool) frozen;
 	struct tmem_workers *workers; /* NULL: no background threads */
+	struct tmem_upkeep {
+		_Atomic(bool) compacting;
+		_Atomic(uint64_t) taken; /* slabs, when last looked */
+		_Atomic(uint64_t) since; /* ms; it has been so */
+	} upkeep;
 	struct tmem_nursery nursery;
 
 	struct tmem_lock admin;

@@ -13,6 +13,7 @@
 #include "pool.h"
 #include "reopen.h"
 #include "session.h"
+#include "upkeep.h"
 #include "settle.h"
 #include "worker.h"
 
@@ -214,6 +215,8 @@ int tmem_store_open(const struct tmem_store_config *wanted,
 	atomic_store_explicit(&store->budget.limit, config.budget,
 			      memory_order_relaxed);
 	tmem_nursery_init(store, config.nursery);
+	if (config.threads)
+		tmem_upkeep_init(store);
 	r = tmem_workers_start(store, config.threads);
 	if (r < 0) {
 		tmem_store_close(store);

@@ -21,6 +21,7 @@
 #include <sys/resource.h>
 #include "cool.h"
 #include "ring.h"
+#include "upkeep.h"
 
 /* Codecs have their memory elsewhere, a few pages lie on the stack. */
 #define STACK_BYTES ((size_t)256 << 10)
@@ -40,8 +41,11 @@ struct tmem_workers {
 
 /* In the order in which they are looked at; NULL ends them. */
 static tmem_worker_fn *const jobs[] = {
+	tmem_upkeep_reserve,
 	tmem_nursery_job,
+	tmem_upkeep_compact,
 	tmem_cool_job,
+	tmem_upkeep_tidy,
 	NULL,
 };
 

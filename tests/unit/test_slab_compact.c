@@ -168,7 +168,7 @@ START_TEST(compaction_keeps_slabs_for_puts)
 	before = stats();
 	used = budget.used - budget.private;
 	ck_assert_uint_gt(tmem_slab_compact(slabs, TMEM_KINDS,
-					    10 * TMEM_SLAB_SIZE, true, move,
+					    4 * TMEM_SLAB_SIZE, true, move,
 					    NULL, &moved),
 			  0);
 	after = stats();

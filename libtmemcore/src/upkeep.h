@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What background threads do for slabs: keep some spare ones ready, pack sparse
+ * ones, and give back what is too much. Jobs of worker.c; any thread. Without
+ * threads nothing needs them: puts take slabs from the kernel, and who needs
+ * room compacts.
+ */
+#ifndef TMEM_UPKEEP_H
+#define TMEM_UPKEEP_H
+
+#include "state.h"
+
+/** The store is about to have threads: slabs wake them from now on. */
+void tmem_upkeep_init(struct tmem_store *store);
+
+/** Make spare slabs, where puts have taken some and the budget has room. */
+int tmem_upkeep_reserve(struct tmem_store *store);
+/** Compact a sparse slab. */
+int tmem_upkeep_compact(struct tmem_store *store);
+/** Give back spare slabs above the reserve when none was taken for a while. */
+int tmem_upkeep_tidy(struct tmem_store *store);
+
+#endif
