@@ -4,10 +4,15 @@
  * caps, and guard no other memory.
  */
 #include "charge.h"
+#include <limits.h>
+#include <string.h>
 
 /* Buckets of leaves that a recount goes through in one hold of a shard's lock:
  * some 2,000 pages, about 0.2 ms. */
 #define SLICE_BUCKETS 256u
+
+/* Slices of a step: more than the small shards of a small store are. */
+#define STEP_SLICES (TMEM_SHARDS + 4)
 
 /* No store is ever charged so much; a larger cap would overflow where it is
  * multiplied by the users of a shared pool. */
@@ -241,6 +246,7 @@ void tmem_charge_drift(struct tmem_store *store, uint32_t handles)
 	atomic_store_explicit(&store->bytes_drift, true, memory_order_relaxed);
 }
 
+/* Under the lock of shard s, for which the end of a pool waits. */
 static void each_pool(struct tmem_store *store, unsigned s,
 		      void (*fn)(struct tmem_pool_state *pool, unsigned s))
 {
@@ -284,7 +290,6 @@ static void recount_leaf(struct tmem_store *store, unsigned s,
 	for (unsigned i = 0; i < TMEM_LEAF_PAGES; i++) {
 		uint32_t id = atomic_load_explicit(&leaf->content[i],
 						   memory_order_relaxed);
-
 		struct cost cost;
 
 		if (!id)
@@ -295,29 +300,22 @@ static void recount_leaf(struct tmem_store *store, unsigned s,
 	}
 }
 
-/* How far a recount has come in a shard. */
-struct walk {
-	uint32_t at; /* next bucket */
-	bool begun, done;
-};
-
 /* Go through a slice of a shard. Puts and flushes go on between slices: a leaf
  * that has been passed says so, and what changes in it is added to the recount
  * as well. */
 static void recount_slice(struct tmem_store *store, unsigned s,
-			  struct walk *walk)
+			  struct tmem_walk *walk)
 {
 	struct tmem_shard *shard = &store->index.shard[s];
 	struct tmem_buckets *leaves = &shard->leaves;
 
-	if (!walk->begun) {
+	if (!shard->recounting) {
 		each_pool(store, s, begin);
 		shard->counted = !shard->counted;
 		shard->recounting = true;
 		/* It may grow: what a new bucket gets has been counted, or is
 		 * there when its turn comes. */
 		leaves->keeps_size = true;
-		walk->begun = true;
 	}
 	for (uint32_t n = 0; n < SLICE_BUCKETS && walk->at < leaves->size;
 	     n++) {
@@ -339,43 +337,94 @@ static void recount_slice(struct tmem_store *store, unsigned s,
 	}
 }
 
-/* From shard to shard by slices, so that who waits for one gets it. */
-void tmem_charge_recount(struct tmem_store *store)
+static void begin_recount(struct tmem_store *store)
 {
-	struct walk walk[TMEM_SHARDS] = {0};
-	bool more = true;
+	struct tmem_recount *recount = &store->recount;
 
+	tmem_lock_assert_held(&recount->lock);
+	if (recount->underway)
+		return;
+	recount->underway = true;
+	memset(recount->walk, 0, sizeof(recount->walk));
 	/* Before it: what drifts meanwhile is for the next one. */
 	atomic_store_explicit(&store->drift, 0, memory_order_relaxed);
 	atomic_store_explicit(&store->bytes_drift, false, memory_order_relaxed);
-	while (more) {
-		more = false;
-		for (unsigned s = 0; s < TMEM_SHARDS; s++) {
-			struct tmem_shard *shard = &store->index.shard[s];
-
-			if (walk[s].done)
-				continue;
-			tmem_lock_acquire(&shard->lock);
-			recount_slice(store, s, &walk[s]);
-			tmem_lock_release(&shard->lock);
-			more |= !walk[s].done;
-		}
-	}
 }
 
-void tmem_charge_refresh(struct tmem_store *store, unsigned fraction)
+/* Go on with the recount by at most so many slices: from shard to shard, so
+ * that who waits for one gets it. */
+static void go_on(struct tmem_store *store, unsigned slices)
+{
+	struct tmem_recount *recount = &store->recount;
+	unsigned done = 0;
+
+	tmem_lock_assert_held(&recount->lock);
+	for (unsigned s = recount->next; slices && done < TMEM_SHARDS;
+	     s = (s + 1) % TMEM_SHARDS) {
+		struct tmem_shard *shard = &store->index.shard[s];
+
+		recount->next = (s + 1) % TMEM_SHARDS;
+		if (recount->walk[s].done) {
+			done++;
+			continue;
+		}
+		done = 0;
+		tmem_lock_acquire(&shard->lock);
+		recount_slice(store, s, &recount->walk[s]);
+		tmem_lock_release(&shard->lock);
+		slices--;
+	}
+	recount->underway = done < TMEM_SHARDS;
+}
+
+/* Whether at least one page in fraction has drifted. */
+static bool is_due(struct tmem_store *store, unsigned fraction)
 {
 	uint64_t drift =
 		atomic_load_explicit(&store->drift, memory_order_relaxed);
 	uint64_t pages = 0;
 
+	if (drift == 0)
+		return false;
+	tmem_lock_acquire(&store->admin);
 	for (uint32_t i = 0; i < store->pool_end; i++) {
 		struct tmem_pool_state *pool = tmem_store_pool(store, i);
 
 		if (pool)
 			pages += (uint64_t)get(&pool->pages);
 	}
-	if (drift == 0 || drift < pages / fraction)
+	tmem_lock_release(&store->admin);
+	return drift >= pages / fraction;
+}
+
+void tmem_charge_recount(struct tmem_store *store)
+{
+	struct tmem_recount *recount = &store->recount;
+
+	tmem_lock_acquire(&recount->lock);
+	/* One under way may have passed what has drifted since. */
+	if (recount->underway)
+		go_on(store, UINT_MAX);
+	begin_recount(store);
+	go_on(store, UINT_MAX);
+	tmem_lock_release(&recount->lock);
+}
+
+void tmem_charge_refresh(struct tmem_store *store, unsigned fraction)
+{
+	if (is_due(store, fraction))
+		tmem_charge_recount(store);
+}
+
+void tmem_charge_step(struct tmem_store *store, unsigned fraction)
+{
+	struct tmem_recount *recount = &store->recount;
+
+	if (!tmem_lock_try(&recount->lock))
 		return;
-	tmem_charge_recount(store);
+	if (!recount->underway && is_due(store, fraction))
+		begin_recount(store);
+	if (recount->underway)
+		go_on(store, STEP_SLICES);
+	tmem_lock_release(&recount->lock);
 }

@@ -50,12 +50,16 @@ int64_t tmem_charge_of(const struct tmem_store *store,
 int64_t tmem_charge_pages_of(const struct tmem_store *store,
 			     const struct tmem_client_state *client);
 
-/** Walk over all leaves and set the sums right. Under the admin lock; takes
- * shards' locks. */
+/** Walk over all leaves and set the sums right. No lock held; puts, gets and
+ * what needs the admin lock go on meanwhile. */
 void tmem_charge_recount(struct tmem_store *store);
 
-/** Recount when at least one page in fraction has drifted. Under the admin
- * lock; takes shards' locks. */
+/** Recount when at least one page in fraction has drifted. No lock held. */
 void tmem_charge_refresh(struct tmem_store *store, unsigned fraction);
+
+/** The same, for who must not take long: begin a recount, or go on with one,
+ * for some milliseconds at most; nothing while another thread is at it. No lock
+ * held but compact. */
+void tmem_charge_step(struct tmem_store *store, unsigned fraction);
 
 #endif

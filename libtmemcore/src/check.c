@@ -256,10 +256,8 @@ static void check_pools(struct checker *c)
 {
 	struct tmem_store *store = c->store;
 
-	tmem_lock_acquire(&store->admin);
 	if (atomic_load(&store->bytes_drift))
 		tmem_charge_recount(store);
-	tmem_lock_release(&store->admin);
 	for (uint32_t i = 0; i < store->pool_end; i++)
 		if (tmem_store_pool(store, i))
 			check_pool(c, tmem_store_pool(store, i));

@@ -279,13 +279,12 @@ static struct tmem_pool_state *pick_of(struct tmem_store *store, uint32_t id,
 	struct tmem_client_state *client;
 	struct tmem_pool_state *pool = NULL;
 
+	tmem_charge_step(store, 4);
 	tmem_lock_acquire(&store->admin);
 	client = store->client[tmem_client_slot(id)];
-	if (client && client->id == id) {
-		tmem_charge_refresh(store, 4);
-		if (client_excess(store, client, bytes, pages))
-			pool = evict_pick_pool(store, client);
-	}
+	if (client && client->id == id &&
+	    client_excess(store, client, bytes, pages))
+		pool = evict_pick_pool(store, client);
 	tmem_lock_release(&store->admin);
 	return pool;
 }

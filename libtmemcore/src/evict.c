@@ -139,7 +139,6 @@ static struct tmem_client_state *pick_client(struct tmem_store *store)
 {
 	struct tmem_client_state *best = NULL, *client;
 
-	tmem_charge_refresh(store, 4);
 	sum_charges(store);
 	for (uint32_t i = 0; i < store->pool_end; i++) {
 		struct tmem_pool_state *pool = tmem_store_pool(store, i);
@@ -190,6 +189,7 @@ struct tmem_pool_state *evict_pick(struct tmem_store *store)
 	struct tmem_pool_state *pool = NULL;
 	struct tmem_client_state *client;
 
+	tmem_charge_step(store, 4);
 	tmem_lock_acquire(&store->admin);
 	client = pick_client(store);
 	if (client)

@@ -26,6 +26,7 @@
 enum tmem_lock_class {
 	TMEM_LOCK_COMPACT, /**< one compaction or eviction sweep at a time */
 	TMEM_LOCK_COOL,	   /**< one thread that cools at a time */
+	TMEM_LOCK_RECOUNT, /**< one recount of charges at a time */
 	TMEM_LOCK_ADMIN,   /**< client and pool records, authorisations */
 	TMEM_LOCK_SHARD,   /**< part of the index */
 	TMEM_LOCK_DEDUP,   /**< part of the dedup table */

@@ -352,6 +352,11 @@ static void free_dead(struct tmem_store *store, struct tmem_pool_state *pool)
 	tmem_domain_unref(store, pool->domain);
 	atomic_store_explicit(&store->pool[tmem_pool_slot(pool->id)], NULL,
 			      memory_order_release);
+	/* Whoever found it there before is done with it. */
+	for (unsigned s = 0; s < TMEM_SHARDS; s++) {
+		tmem_lock_acquire(&store->index.shard[s].lock);
+		tmem_lock_release(&store->index.shard[s].lock);
+	}
 	tmem_budget_free(&store->budget, pool, sizeof(*pool));
 	if (owner) {
 		owner->pools--;

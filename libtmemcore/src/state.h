@@ -140,6 +140,21 @@ struct tmem_cool {
 	_Atomic(uint64_t) recompressed;
 };
 
+/** How far a recount has come in a shard. */
+struct tmem_walk {
+	uint32_t at; /* next bucket of leaves */
+	bool done;
+};
+
+/** The recount of charges (charge.c). Under its lock, which is held for all of
+ * one or for a step; nobody waits for it but who wants a recount. */
+struct tmem_recount {
+	struct tmem_lock lock;
+	bool underway;
+	unsigned next; /* shard */
+	struct tmem_walk walk[TMEM_SHARDS];
+};
+
 struct tmem_store {
 	struct tmem_budget budget;
 	struct tmem_arena arena;
@@ -164,13 +179,14 @@ struct tmem_store {
 	struct tmem_roster auths;
 	struct tmem_client_state *client[TMEM_CLIENTS_MAX];
 	uint32_t client_end;	    /* no slot from here on was ever used */
-	uint32_t pool_end;	    /* likewise */
+	_Atomic(uint32_t) pool_end; /* likewise */
 	struct tmem_domain *domain; /* see domain.c */
 	uint32_t domains;	    /* slots there is memory for */
 	uint64_t past[TMEM_POOL_STAT_COUNT]; /* counters of pools gone */
 
-	/* Set under the admin lock, and read under a shard's lock as long as
-	 * a leaf of the pool is in that shard. */
+	/* Set under the admin lock. Who reads one under a shard's lock may use
+	 * it until that is let go: a pool that ends goes through all of them
+	 * before it is freed. */
 	_Atomic(struct tmem_pool_state *) pool[TMEM_POOLS_MAX];
 
 	struct tmem_cool cool;
@@ -182,6 +198,7 @@ struct tmem_store {
 				    * handle, or a handle's content was recoded
 				    * behind it, since the last recount */
 	_Atomic(bool) bytes_drift; /* so have sums of stored_bytes */
+	struct tmem_recount recount;
 	_Atomic(uint64_t) refused[TMEM_REFUSALS];
 };
 

@@ -243,6 +243,8 @@ int tmem_store_clients(struct tmem_store *store, struct tmem_client_info **out,
 	size_t n = 0;
 	int r;
 
+	if (values)
+		tmem_charge_refresh(store, 16);
 	tmem_lock_acquire(&store->admin);
 	for (uint32_t i = 0; i < store->client_end; i++)
 		n += store->client[i] != NULL;
@@ -251,8 +253,6 @@ int tmem_store_clients(struct tmem_store *store, struct tmem_client_info **out,
 	if (r == 0) {
 		infos = array;
 		n = 0;
-		if (rows)
-			tmem_charge_refresh(store, 16);
 		for (uint32_t i = 0; i < store->client_end; i++) {
 			if (!store->client[i])
 				continue;

@@ -137,19 +137,32 @@ err_codecs:
 	return r;
 }
 
+static void close_locks(struct tmem_store *store)
+{
+	tmem_lock_deinit(&store->cool.lock);
+	tmem_lock_deinit(&store->compact);
+	tmem_lock_deinit(&store->recount.lock);
+	tmem_lock_deinit(&store->admin);
+}
+
 static int open_locks(struct tmem_store *store)
 {
 	int r = tmem_lock_init(&store->admin, TMEM_LOCK_ADMIN);
 
 	if (r < 0)
 		return r;
-	r = tmem_lock_init(&store->compact, TMEM_LOCK_COMPACT);
+	r = tmem_lock_init(&store->recount.lock, TMEM_LOCK_RECOUNT);
 	if (r < 0)
 		goto err_admin;
+	r = tmem_lock_init(&store->compact, TMEM_LOCK_COMPACT);
+	if (r < 0)
+		goto err_recount;
 	r = tmem_lock_init(&store->cool.lock, TMEM_LOCK_COOL);
 	if (r == 0)
 		return 0;
 	tmem_lock_deinit(&store->compact);
+err_recount:
+	tmem_lock_deinit(&store->recount.lock);
 err_admin:
 	tmem_lock_deinit(&store->admin);
 	return r;
@@ -173,9 +186,7 @@ static int open_store(struct tmem_store *store,
 	r = open_modules(store, config);
 	if (r == 0)
 		return 0;
-	tmem_lock_deinit(&store->cool.lock);
-	tmem_lock_deinit(&store->compact);
-	tmem_lock_deinit(&store->admin);
+	close_locks(store);
 err_arena:
 	tmem_arena_deinit(&store->arena);
 	return r;
@@ -245,9 +256,7 @@ struct tmem_store *tmem_store_close(struct tmem_store *store)
 	tmem_contents_deinit(&store->contents);
 	tmem_slabs_free(store->slabs);
 	tmem_codecs_free(store->codecs);
-	tmem_lock_deinit(&store->cool.lock);
-	tmem_lock_deinit(&store->compact);
-	tmem_lock_deinit(&store->admin);
+	close_locks(store);
 	tmem_arena_deinit(&store->arena);
 	free(store);
 	return NULL;

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include "pages.h"
 #include "random.h"
 #include "scene.h"
@@ -572,6 +573,67 @@ START_TEST(recounts_miss_nothing_that_changes_meanwhile)
 }
 END_TEST
 
+static void *list_clients(void *ctx)
+{
+	struct tmem_client_info *infos = NULL;
+	uint64_t *values = NULL;
+	size_t count;
+	int r = tmem_store_clients(ctx, &infos, &values, &count);
+
+	free(infos);
+	free(values);
+	return r == 0 ? NULL : ctx;
+}
+
+/* What takes the admin lock: were it held by the recount, this would never
+ * end. */
+static void *open_and_leave(void *ctx)
+{
+	struct tmem_client *client = scene_client(ctx, "other", NULL);
+	struct tmem_pool *pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
+
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	return NULL;
+}
+
+/* A recount that waits in the middle of its walk, here for a shard. */
+START_TEST(who_recounts_holds_nobody_up)
+{
+	struct tmem_client *client;
+	struct tmem_shard *shard;
+	struct tmem_pool *pool;
+	pthread_t lists, comes;
+	uint64_t waits;
+	void *failed;
+
+	store = scene_store(32 * MIB, -1);
+	client = scene_client(store, "sharing", NULL);
+	pool = scene_pool(client, "p", 0);
+	shard = &store->index.shard[TMEM_SHARDS / 2];
+	/* Few contents: drift. */
+	for (uint32_t i = 0; i < 200; i++)
+		scene_put_at(pool, 1, i, 1 + i % 7);
+	ck_assert_uint_gt(store->drift, 100);
+	tmem_lock_acquire(&shard->lock);
+	waits = tmem_lock_contended(TMEM_LOCK_SHARD);
+	ck_assert_int_eq(pthread_create(&lists, NULL, list_clients, store), 0);
+	while (tmem_lock_contended(TMEM_LOCK_SHARD) == waits)
+		sched_yield();
+	ck_assert_int_eq(pthread_create(&comes, NULL, open_and_leave, store),
+			 0);
+	ck_assert_int_eq(pthread_join(comes, &failed), 0);
+	ck_assert_ptr_null(failed);
+	tmem_lock_release(&shard->lock);
+	ck_assert_int_eq(pthread_join(lists, &failed), 0);
+	ck_assert_ptr_null(failed);
+	ck_assert_uint_eq(store->drift, 0);
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
@@ -591,6 +653,7 @@ int main(void)
 		a_shrunken_budget_is_kept_and_a_wider_one_used,
 		the_frozen_are_refused_and_may_read_and_flush,
 		recounts_miss_nothing_that_changes_meanwhile,
+		who_recounts_holds_nobody_up,
 	};
 
 	return scene_run("evict", tests, sizeof(tests) / sizeof(tests[0]));
