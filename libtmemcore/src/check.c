@@ -185,8 +185,8 @@ static void check_queue(struct checker *c, const struct tmem_pool_state *pool,
 {
 	struct tmem_index *index = &c->store->index;
 	const struct tmem_queue *queue = &pool->shard[s].queue;
-	bool hand = queue->hand == 0, cool = queue->cool == 0;
-	uint32_t prev = 0;
+	bool old = false, cool = queue->cool == 0;
+	uint32_t prev = 0, fresh = 0;
 
 	for (uint32_t id = queue->head; id && tally->leaves <= queue->count;
 	     id = tmem_index_leaf(index, id)->queue_next) {
@@ -202,7 +202,11 @@ static void check_queue(struct checker *c, const struct tmem_pool_state *pool,
 			    pool->id, id);
 		/* The object's first leaf stands for it. */
 		tally->objects += object->leaf == id;
-		hand |= queue->hand == id;
+		old |= queue->old == id;
+		if (leaf->fresh == old)
+			bad(c, "pool %u: leaf %u is among the %s ones",
+			    pool->id, id, old ? "old" : "fresh");
+		fresh += leaf->fresh;
 		cool |= queue->cool == id;
 		check_leaf(c, pool, id, tally);
 		prev = id;
@@ -210,7 +214,10 @@ static void check_queue(struct checker *c, const struct tmem_pool_state *pool,
 	if (tally->leaves != queue->count || queue->tail != prev)
 		bad(c, "pool %u: %" PRIu64 " leaves queued, counted %u",
 		    pool->id, tally->leaves, queue->count);
-	if (!hand || !cool)
+	if (fresh != queue->fresh || old != (queue->old != 0))
+		bad(c, "pool %u: %u fresh leaves queued, counted %u", pool->id,
+		    fresh, queue->fresh);
+	if (!cool)
 		bad(c, "pool %u: a hand is not in its queue", pool->id);
 }
 

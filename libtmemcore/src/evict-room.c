@@ -14,8 +14,11 @@
 #include "evict-priv.h"
 #include "settle.h"
 
-#define BATCH_MIN (INT64_C(128) << 10)
-#define BATCH_MAX (INT64_C(4) << 20)
+/* A part of the budget goes at a time. A larger one would take young leaves
+ * before they had their time on probation. */
+#define BATCH_PARTS 256
+#define BATCH_MIN   (INT64_C(128) << 10)
+#define BATCH_MAX   (INT64_C(4) << 20)
 
 /* Who asks for bytes has pages evicted that were charged with up to so many
  * times as much: in sparse slabs, or shared with others, they free less. */
@@ -29,7 +32,7 @@ static uint64_t batch_bytes(const struct tmem_store *store)
 {
 	uint64_t bytes = atomic_load_explicit(&store->budget.limit,
 					      memory_order_relaxed) /
-			 64;
+			 BATCH_PARTS;
 
 	if (bytes < BATCH_MIN)
 		return BATCH_MIN;

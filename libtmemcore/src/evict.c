@@ -2,10 +2,18 @@
 /*
  * Eviction (evict.h): whose page goes. The client with the largest charge for
  * its weight among those that have ephemeral pages; of its pools the one it is
- * charged most for; there, in the shard where the last sweep ended, SIEVE at
- * the grain of leaves: the hand walks from the oldest leaf to the youngest,
- * takes the pages that no get has visited since it last came by, and clears the
- * marks of the others. How much goes, and when, is evict-room.c's.
+ * charged most for; there, the pages of leaves that are tried, shard after
+ * shard, and were not visited by a get:
+ *
+ *   put -> fresh leaf -> tried -> old leaf -> tried -> old leaf ...
+ *                          |                    |
+ *                          +--> not visited: its pages are evicted
+ *
+ * Fresh leaves wait in the order in which they came, old ones in that in which
+ * they were tried last. While more of the pool's leaves are fresh than its way
+ * of eviction allows (duel.h), fresh ones are tried, else old ones. The ghost
+ * remembers pages that were evicted fresh: a leaf that gets one of these again
+ * is old at once. How much goes, and when, is evict-room.c's.
  */
 #include "charge.h"
 #include "evict-priv.h"
@@ -14,6 +22,7 @@
 /* Pages and leaves that one hold of a shard's lock goes through. */
 #define HOLD_PAGES  64u
 #define HOLD_LEAVES 512u
+#define GHOST_MIN   16u
 /* The last leaf may bring more. */
 #define HOLD_MOST (HOLD_PAGES - 1 + TMEM_LEAF_PAGES)
 
@@ -28,29 +37,115 @@ static uint64_t lap_part(const struct tmem_queue *queue)
 	return part ? part : 1;
 }
 
+/* How many more of a pool's leaves are fresh than its way allows. Only a
+ * snapshot: the other shards go on. */
+static int64_t excess(const struct tmem_pool_state *pool)
+{
+	int64_t fresh = 0, all = 0;
+
+	for (unsigned s = 0; s < TMEM_SHARDS; s++) {
+		const struct tmem_queue *queue = &pool->shard[s].queue;
+
+		fresh += atomic_load_explicit(&queue->fresh,
+					      memory_order_relaxed);
+		all += atomic_load_explicit(&queue->count,
+					    memory_order_relaxed);
+	}
+	if (fresh >= all)
+		return fresh;
+	return fresh - all * tmem_duel_way(&pool->duel)->fresh / 100;
+}
+
+/* A slot of the ghost for each leaf, about, as long as there is memory. */
+static void fit_ghost(struct tmem_store *store, struct tmem_pool_shard *part)
+{
+	uint32_t slots = GHOST_MIN, *slot;
+
+	while (2 * slots <= part->queue.count)
+		slots *= 2;
+	if (slots <= part->ghost.slots)
+		return;
+	slot = tmem_budget_alloc(&store->budget, slots * sizeof(*slot));
+	if (!slot)
+		return;
+	tmem_pool_drop_ghost(store, part);
+	part->ghost.slot = slot;
+	part->ghost.slots = slots;
+}
+
+static void remember(struct tmem_store *store, struct tmem_pool_state *pool,
+		     unsigned s, const struct tmem_leaf *leaf, unsigned mask)
+{
+	const struct tmem_object *object = tmem_index_object(
+		&store->index,
+		atomic_load_explicit(&leaf->object, memory_order_relaxed));
+	struct tmem_key key = {
+		.pool = pool->id,
+		.block = leaf->block,
+		.oid = &object->oid,
+	};
+
+	key.hash = tmem_index_hash(&store->index, key.pool, key.oid);
+	tmem_ghost_note(&pool->shard[s].ghost, tmem_index_name(&key), mask);
+}
+
+void tmem_evict_note_put(struct tmem_store *store, struct tmem_pool_state *pool,
+			 unsigned s, const struct tmem_key *key, uint32_t leaf,
+			 unsigned pages)
+{
+	struct tmem_pool_shard *part = &pool->shard[s];
+
+	if (part->ghost.slots && tmem_duel_way(&pool->duel)->ghost &&
+	    tmem_index_leaf(&store->index, leaf)->fresh &&
+	    tmem_ghost_of(&part->ghost, tmem_index_name(key)) & pages)
+		tmem_index_age_leaf(&store->index, &part->queue, leaf);
+}
+
+/* Try the leaf whose turn it is; returns how many pages were taken. */
+static unsigned try_leaf(struct tmem_store *store, struct tmem_pool_state *pool,
+			 unsigned s, bool fresh, struct tmem_drops *drops)
+{
+	struct tmem_pool_shard *part = &pool->shard[s];
+	struct tmem_queue *queue = &part->queue;
+	uint32_t id = queue->tail;
+	struct tmem_leaf *leaf;
+	unsigned mask;
+
+	if (fresh && queue->old)
+		id = tmem_index_leaf(&store->index, queue->old)->queue_prev;
+	leaf = tmem_index_leaf(&store->index, id);
+	mask = ~leaf->visited & tmem_index_leaf_pages(leaf);
+	if (leaf->fresh && mask)
+		remember(store, pool, s, leaf, mask);
+	leaf->visited = 0;
+	tmem_index_age_leaf(&store->index, queue, id);
+	return tmem_pool_take(store, pool, s, id, mask, drops);
+}
+
 static void evict_shard(struct tmem_store *store, struct tmem_pool_state *pool,
 			unsigned s, struct evict_sweep *sweep,
 			struct tmem_drops *drops)
 {
 	struct tmem_shard *shard = &store->index.shard[s];
-	struct tmem_queue *queue = &pool->shard[s].queue;
+	struct tmem_pool_shard *part = &pool->shard[s];
+	int64_t over = excess(pool);
 	unsigned taken = 0;
 
 	tmem_lock_acquire(&shard->lock);
-	sweep->bytes += pool->shard[s].charge;
-	for (uint64_t left = lap_part(queue);
-	     left && queue->tail && taken < HOLD_PAGES; left--) {
-		uint32_t id = queue->hand ? queue->hand : queue->tail;
-		struct tmem_leaf *leaf = tmem_index_leaf(&store->index, id);
-		unsigned mask = ~leaf->visited & 0xffu;
-
-		leaf->visited = 0;
-		queue->hand = leaf->queue_prev;
-		taken += tmem_pool_take(store, pool, s, id, mask, drops);
+	sweep->bytes += part->charge;
+	if (!(pool->flags & TMEM_POOL_EXCLUSIVE))
+		fit_ghost(store, part);
+	/* Looked at, be there nothing to try: others may take what there is. */
+	sweep->looked++;
+	for (uint64_t left = lap_part(&part->queue);
+	     left && part->queue.tail && taken < HOLD_PAGES; left--, over--) {
+		if (over > 0 && !part->queue.fresh)
+			break;
+		taken += try_leaf(store, pool, s, over > 0, drops);
 		sweep->looked++;
 	}
-	sweep->bytes -= pool->shard[s].charge;
-	pool->shard[s].evictions += taken;
+	sweep->bytes -= part->charge;
+	part->evictions += taken;
 	tmem_lock_release(&shard->lock);
 	sweep->pages += taken;
 	if (taken)
@@ -69,10 +164,10 @@ struct evict_sweep evict_pool(struct tmem_store *store,
 	struct tmem_drops drops;
 
 	drops.count = 0;
-	/* The first lap may do no more than clear marks. */
+	/* The first laps may do no more than clear marks. */
 	while (left > 0 && sweep.pages < most &&
 	       (sweep.bytes < bytes || sweep.pages < pages) &&
-	       sweep.looked <= 2 * left + TMEM_SHARDS) {
+	       sweep.looked <= 2 * (left + TMEM_SHARDS)) {
 		unsigned s = atomic_fetch_add_explicit(&pool->cursor, 1,
 						       memory_order_relaxed) %
 			     TMEM_SHARDS;
@@ -83,6 +178,8 @@ struct evict_sweep evict_pool(struct tmem_store *store,
 		left = evict_pages_of(pool);
 	}
 	tmem_drops_drop_to(store, &drops, ends);
+	if (!(pool->flags & TMEM_POOL_EXCLUSIVE))
+		tmem_duel_fit(&pool->duel, &store->budget, (uint64_t)left);
 	return sweep;
 }
 

@@ -150,19 +150,32 @@ uint32_t tmem_index_find_leaf(struct tmem_index *index,
 	return id;
 }
 
+/* Under the shard's lock: nobody else changes it. */
+static void add(_Atomic(uint32_t) *number, uint32_t change)
+{
+	atomic_store_explicit(
+		number,
+		atomic_load_explicit(number, memory_order_relaxed) + change,
+		memory_order_relaxed);
+}
+
+/* Into the queue before another leaf, or at the tail (0). */
 static void enqueue(struct tmem_index *index, struct tmem_queue *queue,
-		    uint32_t id)
+		    uint32_t id, uint32_t before)
 {
 	struct tmem_leaf *leaf = tmem_index_leaf(index, id);
+	uint32_t *back = before ? &tmem_index_leaf(index, before)->queue_prev
+				: &queue->tail;
 
-	leaf->queue_prev = 0;
-	leaf->queue_next = queue->head;
-	if (queue->head)
-		tmem_index_leaf(index, queue->head)->queue_prev = id;
+	leaf->queue_next = before;
+	leaf->queue_prev = *back;
+	*back = id;
+	if (leaf->queue_prev)
+		tmem_index_leaf(index, leaf->queue_prev)->queue_next = id;
 	else
-		queue->tail = id;
-	queue->head = id;
-	queue->count++;
+		queue->head = id;
+	add(&queue->count, 1);
+	add(&queue->fresh, leaf->fresh);
 }
 
 static void dequeue(struct tmem_index *index, struct tmem_queue *queue,
@@ -170,8 +183,8 @@ static void dequeue(struct tmem_index *index, struct tmem_queue *queue,
 {
 	struct tmem_leaf *leaf = tmem_index_leaf(index, id);
 
-	if (queue->hand == id)
-		queue->hand = leaf->queue_prev;
+	if (queue->old == id)
+		queue->old = leaf->queue_next;
 	if (queue->cool == id)
 		queue->cool = leaf->queue_prev;
 	if (leaf->queue_prev)
@@ -184,7 +197,17 @@ static void dequeue(struct tmem_index *index, struct tmem_queue *queue,
 			leaf->queue_prev;
 	else
 		queue->tail = leaf->queue_prev;
-	queue->count--;
+	add(&queue->count, UINT32_MAX);
+	add(&queue->fresh, -(uint32_t)leaf->fresh);
+}
+
+void tmem_index_age_leaf(struct tmem_index *index, struct tmem_queue *queue,
+			 uint32_t id)
+{
+	dequeue(index, queue, id);
+	tmem_index_leaf(index, id)->fresh = false;
+	enqueue(index, queue, id, queue->old);
+	queue->old = id;
 }
 
 /* Into the object's list, the queue and the hash table. */
@@ -200,7 +223,8 @@ static void link_leaf(struct tmem_index *index, struct tmem_shard *shard,
 		tmem_index_leaf(index, object->leaf)->object_prev = id;
 	object->leaf = id;
 	object->leaves++;
-	enqueue(index, queue, id);
+	leaf->fresh = true;
+	enqueue(index, queue, id, queue->head);
 	tmem_buckets_enter(&shard->leaves, index->budget, rehash_leaf, index,
 			   id);
 }
@@ -302,6 +326,17 @@ void tmem_index_drop_leaf(struct tmem_index *index, struct tmem_shard *shard,
 		drop_object(index, shard, object_id);
 		--*objects;
 	}
+}
+
+unsigned tmem_index_leaf_pages(const struct tmem_leaf *leaf)
+{
+	unsigned pages = 0;
+
+	for (unsigned i = 0; i < TMEM_LEAF_PAGES; i++)
+		if (atomic_load_explicit(&leaf->content[i],
+					 memory_order_relaxed))
+			pages |= 1u << i;
+	return pages;
 }
 
 bool tmem_index_leaf_empty(const struct tmem_leaf *leaf)

@@ -39,13 +39,16 @@ struct tmem_index {
 	struct tmem_shard shard[TMEM_SHARDS];
 };
 
-/** Leaves of one pool in one shard. */
+/** Leaves of one pool in one shard: fresh ones, which eviction has not tried
+ * yet, and after them old ones. Eviction also reads how many there are of other
+ * shards than the one that it has locked. */
 struct tmem_queue {
 	uint32_t head; /* youngest */
 	uint32_t tail;
-	uint32_t hand; /* where eviction goes on; 0: at the tail */
+	uint32_t old; /* the first old one, or 0 */
 	uint32_t cool; /* where cooling goes on; 0: nowhere */
-	uint32_t count;
+	_Atomic(uint32_t) count;
+	_Atomic(uint32_t) fresh;
 };
 
 /** A leaf's name, and where it belongs. */
@@ -63,6 +66,16 @@ void tmem_index_deinit(struct tmem_index *index);
  * says in which shards an object's records are. */
 uint64_t tmem_index_hash(const struct tmem_index *index, uint32_t pool,
 			 const struct tmem_oid *oid);
+
+/** A number that stands for a leaf, also while there is no such leaf: alike for
+ * few others, if any. */
+static inline uint64_t tmem_index_name(const struct tmem_key *key)
+{
+	uint64_t x = key->hash + key->block * UINT64_C(0xd6e8feb86659fd93);
+
+	x = (x ^ x >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+	return x ^ x >> 32;
+}
 
 /** Number of the shard that a key belongs to. */
 static inline unsigned tmem_index_shard_of(const struct tmem_key *key)
@@ -106,6 +119,12 @@ void tmem_index_drop_leaf(struct tmem_index *index, struct tmem_shard *shard,
 			  struct tmem_queue *queue, uint64_t *objects,
 			  uint32_t leaf);
 
+/** Put a leaf first among the old ones of its queue. */
+void tmem_index_age_leaf(struct tmem_index *index, struct tmem_queue *queue,
+			 uint32_t leaf);
+
+/** Pages of a leaf that name a content, a bit each. */
+unsigned tmem_index_leaf_pages(const struct tmem_leaf *leaf);
 /** Whether a leaf names no content. */
 bool tmem_index_leaf_empty(const struct tmem_leaf *leaf);
 

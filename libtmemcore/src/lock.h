@@ -29,6 +29,7 @@ enum tmem_lock_class {
 	TMEM_LOCK_RECOUNT, /**< one recount of charges at a time */
 	TMEM_LOCK_ADMIN,   /**< client and pool records, authorisations */
 	TMEM_LOCK_SHARD,   /**< part of the index */
+	TMEM_LOCK_DUEL,	   /**< one pool's ways of eviction under trial */
 	TMEM_LOCK_DEDUP,   /**< part of the dedup table */
 	TMEM_LOCK_SLAB,	   /**< one size class */
 	TMEM_LOCK_TABLE,   /**< one record table */

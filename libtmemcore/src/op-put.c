@@ -221,6 +221,16 @@ static uint32_t prepare(struct put *put, unsigned i)
 	return make_content(put, &spec);
 }
 
+static unsigned prepared(const struct put *put)
+{
+	unsigned mask = 0;
+
+	for (unsigned i = put->b->first; i < put->b->first + put->b->count; i++)
+		if (put->content[i])
+			mask |= TMEM_FLAG(i);
+	return mask;
+}
+
 /* Under the shard's lock: let the leaf name what was prepared. Pages that are
  * done leave put->content. Returns 0; -ENOMEM or -ENOSPC without room for the
  * leaf; -EDQUOT when some would pass the client's limit. */
@@ -244,6 +254,8 @@ static int commit(struct put *put, const struct tmem_limit *limit,
 			return r;
 	}
 	leaf = tmem_index_leaf(&b->store->index, id);
+	tmem_evict_note_put(b->store, b->pool, b->s, &b->key, id,
+			    prepared(put));
 	for (unsigned i = b->first; i < b->first + b->count; i++) {
 		uint32_t new = put->content[i], old;
 
@@ -282,16 +294,6 @@ static int commit(struct put *put, const struct tmem_limit *limit,
 		tmem_index_drop_leaf(&b->store->index, tmem_block_shard(b),
 				     &part->queue, &part->objects, id);
 	return r;
-}
-
-static unsigned prepared(const struct put *put)
-{
-	unsigned mask = 0;
-
-	for (unsigned i = put->b->first; i < put->b->first + put->b->count; i++)
-		if (put->content[i])
-			mask |= TMEM_FLAG(i);
-	return mask;
 }
 
 /* Young, they do not fit in the client's limit: do with them what settling

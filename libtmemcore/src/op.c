@@ -82,11 +82,14 @@ static void forget(struct tmem_block *b, unsigned i, uint32_t content)
 static unsigned get_block(struct tmem_block *b, uint8_t *pages,
 			  uint8_t *outcome)
 {
+	const uint64_t name = tmem_index_name(&b->key);
 	uint32_t ids[TMEM_LEAF_PAGES];
 	struct tmem_drops drops;
 	unsigned held, hits = 0;
 
 	drops.count = 0;
+	if (tmem_duel_samples(&b->pool->duel, name))
+		tmem_duel_note(&b->pool->duel, name, tmem_block_mask(b));
 	tmem_lock_acquire(&tmem_block_shard(b)->lock);
 	held = pin_block(b, ids, &drops);
 	tmem_lock_release(&tmem_block_shard(b)->lock);

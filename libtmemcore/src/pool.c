@@ -144,6 +144,25 @@ static struct tmem_pool_record *free_slot(struct tmem_store *store,
 	return NULL;
 }
 
+void tmem_pool_drop_ghost(struct tmem_store *store,
+			  struct tmem_pool_shard *part)
+{
+	tmem_budget_free(&store->budget, part->ghost.slot,
+			 part->ghost.slots * sizeof(*part->ghost.slot));
+	part->ghost = (struct tmem_ghost){.slots = 0};
+}
+
+void tmem_pool_free_state(struct tmem_store *store,
+			  struct tmem_pool_state *pool)
+{
+	if (!pool)
+		return;
+	for (unsigned s = 0; s < TMEM_SHARDS; s++)
+		tmem_pool_drop_ghost(store, &pool->shard[s]);
+	tmem_duel_deinit(&pool->duel, &store->budget);
+	tmem_budget_free(&store->budget, pool, sizeof(*pool));
+}
+
 static struct tmem_pool_state *new_state(struct tmem_store *store,
 					 struct tmem_pool_record *record,
 					 struct tmem_client_state *owner)
@@ -153,6 +172,10 @@ static struct tmem_pool_state *new_state(struct tmem_store *store,
 
 	if (!pool)
 		return NULL;
+	if (tmem_duel_init(&pool->duel) < 0) {
+		tmem_budget_free(&store->budget, pool, sizeof(*pool));
+		return NULL;
+	}
 	pool->record = record;
 	pool->owner = owner;
 	return pool;
@@ -357,7 +380,7 @@ static void free_dead(struct tmem_store *store, struct tmem_pool_state *pool)
 		tmem_lock_acquire(&store->index.shard[s].lock);
 		tmem_lock_release(&store->index.shard[s].lock);
 	}
-	tmem_budget_free(&store->budget, pool, sizeof(*pool));
+	tmem_pool_free_state(store, pool);
 	if (owner) {
 		owner->pools--;
 		tmem_session_vanish(store, owner);

@@ -25,6 +25,12 @@ void tmem_drops_drop(struct tmem_store *store, struct tmem_drops *drops);
 void tmem_drops_drop_to(struct tmem_store *store, struct tmem_drops *drops,
 			struct tmem_slab_ends *ends);
 
+/** Forget which pages were evicted. Under the shard's lock. */
+void tmem_pool_drop_ghost(struct tmem_store *store,
+			  struct tmem_pool_shard *part);
+/** Free what a pool is in memory, and nobody uses; NULL is fine. */
+void tmem_pool_free_state(struct tmem_store *store,
+			  struct tmem_pool_state *pool);
 /** Open a pool for a client: tmem_pool_new(), on a local store. */
 int tmem_pool_open(struct tmem_store *store, struct tmem_client_state *client,
 		   const struct tmem_pool_config *config,

@@ -100,10 +100,11 @@ struct tmem_leaf {
 	uint32_t object_prev;
 	uint32_t queue_next; /* towards the tail: older */
 	uint32_t queue_prev;
-	uint8_t visited; /* a bit a page */
-	bool counted;	 /* charge.c's: see struct tmem_shard */
-	uint8_t warm;	 /* a bit a page: read since cooling came by */
-	uint8_t tried;	 /* a bit a page: zstd gains nothing */
+	uint8_t visited;  /* a bit a page */
+	bool counted : 1; /* charge.c's: see struct tmem_shard */
+	bool fresh : 1;	  /* eviction has not tried it yet */
+	uint8_t warm;	  /* a bit a page: read since cooling came by */
+	uint8_t tried;	  /* a bit a page: zstd gains nothing */
 };
 static_assert(sizeof(struct tmem_leaf) == 64, "");
 

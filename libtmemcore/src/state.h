@@ -21,6 +21,7 @@
 
 #include "client-ops.h"
 #include "content.h"
+#include "duel.h"
 #include "index.h"
 #include "nursery.h"
 #include "roster.h"
@@ -54,6 +55,7 @@ struct tmem_client_state {
 /** A pool's part in a shard; under the shard's lock. */
 struct tmem_pool_shard {
 	struct tmem_queue queue;
+	struct tmem_ghost ghost;
 	uint64_t pages;
 	uint64_t objects;
 	uint64_t fill_pages;
@@ -94,7 +96,8 @@ struct tmem_pool_state {
 	_Atomic(int64_t) charge;
 	_Atomic(int64_t) pages;
 	_Atomic(uint64_t) peak;
-	_Atomic(uint32_t) cursor;	     /* shard where eviction goes on */
+	_Atomic(uint32_t) cursor; /* shard where eviction goes on */
+	struct tmem_duel duel;	  /* evict.c's */
 	uint64_t past[TMEM_POOL_STAT_COUNT]; /* counters of uses gone */
 	struct tmem_pool_shard shard[TMEM_SHARDS];
 };

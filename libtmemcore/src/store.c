@@ -91,8 +91,7 @@ static int open_rosters(struct tmem_store *store)
 static void free_states(struct tmem_store *store)
 {
 	for (uint32_t i = 0; i < store->pool_end; i++)
-		tmem_budget_free(&store->budget, tmem_store_pool(store, i),
-				 sizeof(struct tmem_pool_state));
+		tmem_pool_free_state(store, tmem_store_pool(store, i));
 	for (uint32_t i = 0; i < store->client_end; i++)
 		tmem_budget_free(&store->budget, store->client[i],
 				 sizeof(struct tmem_client_state));
