@@ -208,6 +208,29 @@ static void recode(struct scenario *s, uint32_t n)
 	tmem_content_unpin(contents, id);
 }
 
+/* Pages that are young, go while they are, and settle in each way there is:
+ * sharing a content, compressed, and raw. */
+static void be_young(struct scenario *s)
+{
+	struct tmem_pool_state *pool = ((struct tmem_use *)s->pool)->pool;
+
+	s->store->nursery.limit = 1 << 20;
+	for (uint32_t n = 20; n < 26; n++)
+		put(s, n, 480 + n);
+	pool->codec = TMEM_CODEC_LZ4;
+	put(s, 26, 600);
+	expect(tmem_nursery_pages(s->store) >= 5, "no young pages");
+	put(s, 24, 700);
+	flushing(s, 25, 1, true);
+	expect(tmem_flush(s->pool, &oid, 25) == TMEM_OK, "flush");
+	flushing(s, 25, 1, false);
+	*s->step = "settle";
+	expect(tmem_store_settle(s->store) == 0, "settle");
+	expect(!tmem_nursery_pages(s->store), "young pages");
+	pool->codec = TMEM_CODEC_RAW;
+	s->store->nursery.limit = 0;
+}
+
 static void perform(struct scenario *s)
 {
 	*s->step = "put new pages";
@@ -245,6 +268,8 @@ static void perform(struct scenario *s)
 	expect(tmem_flush_object(s->pool, &oid) == TMEM_OK, "flush_object");
 	flushing(s, 0, PAGES, false);
 	put_run(s, 0, 12, 500);
+	*s->step = "put young pages";
+	be_young(s);
 	*s->step = "destroy the pool";
 	flushing(s, 0, PAGES, true);
 	expect(tmem_pool_destroy(s->pool) == 0, "pool_destroy");
