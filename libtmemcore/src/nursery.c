@@ -8,10 +8,12 @@
  *     +----no pages----+   +-----------a quarter full-------------+
  *
  * A put enters only where that needs no room made. A budget that is nearly used
- * up leaves a quarter of the nursery: what is compressed sooner holds more.
+ * up leaves a quarter of the nursery, since what is compressed sooner holds
+ * more, and closes it while there is a hurry: who puts on and on into a full
+ * store gains nothing by a copy that somebody must settle right away.
  */
 #include "nursery.h"
-#include <errno.h>
+#include "cool.h"
 #include "ring.h"
 #include "settle.h"
 #include "worker.h"
@@ -74,21 +76,22 @@ uint64_t tmem_nursery_pages(const struct tmem_store *store)
 /* Young pages at most. */
 static uint64_t most_pages(const struct tmem_store *store)
 {
-	uint64_t budget = atomic_load_explicit(&store->budget.limit,
-					       memory_order_relaxed);
-	uint64_t used =
-		atomic_load_explicit(&store->budget.used, memory_order_relaxed);
-	uint64_t bytes = store->nursery.limit == TMEM_NURSERY_AUTO
-				 ? budget / AUTO_PART
-				 : store->nursery.limit;
+	uint64_t bytes = store->nursery.limit;
 
-	if (used > budget - budget / 8)
+	if (bytes == TMEM_NURSERY_AUTO)
+		bytes = atomic_load_explicit(&store->budget.limit,
+					     memory_order_relaxed) /
+			AUTO_PART;
+	if (tmem_cool_tight(store))
 		bytes /= 4;
 	return bytes / TMEM_PAGE_SIZE;
 }
 
 bool tmem_nursery_has_room(const struct tmem_store *store)
 {
+	if (tmem_cool_tight(store) &&
+	    atomic_load_explicit(&store->nursery.hurry, memory_order_relaxed))
+		return false;
 	return tmem_nursery_pages(store) < most_pages(store);
 }
 
