@@ -332,17 +332,15 @@ int tmem_content_recode(struct tmem_contents *contents, uint32_t id,
 	/* Compaction leaves what is pinned alone: word and slots stay. */
 	const struct tmem_content_word old = tmem_content_load(contents, id);
 	struct tmem_content_word w = old;
-	bool moves = size != TMEM_PAGE_SIZE;
 	int r;
 
 	w.codec = codec;
 	w.size = size;
-	r = moves ? new_slot(contents, id, &w, bytes) : 0;
+	r = new_slot(contents, id, &w, bytes);
 	if (r < 0)
 		return r;
 	if (!upgrade_pin(contents, id)) {
-		if (moves)
-			tmem_slab_free(contents->slabs, w.place);
+		tmem_slab_free(contents->slabs, w.place);
 		return -EAGAIN;
 	}
 	atomic_store_explicit(tmem_content_word(contents, id),
@@ -353,7 +351,6 @@ int tmem_content_recode(struct tmem_contents *contents, uint32_t id,
 				  memory_order_release);
 	tmem_content_count(contents, old.codec, UINT64_MAX);
 	tmem_content_count(contents, codec, 1);
-	if (moves)
-		tmem_slab_free(contents->slabs, old.place);
+	tmem_slab_free(contents->slabs, old.place);
 	return 0;
 }

@@ -154,8 +154,8 @@ struct tmem_content_spec {
 };
 
 /** Make a content with one reference, the caller's, and enter it into the
- * dedup table if it has a domain and is not young. Returns 0; -ENOMEM or -ENOSPC when there is
- * no room. */
+ * dedup table if it has a domain and is not young. Returns 0; -ENOMEM or
+ * -ENOSPC when there is no room. */
 int tmem_content_new(struct tmem_contents *contents,
 		     const struct tmem_content_spec *spec, uint32_t *id);
 
@@ -197,11 +197,10 @@ int tmem_content_read(struct tmem_contents *contents, uint32_t id, void *page);
 /**
  * Hold a page that the caller has pinned, once and nobody else, in another way:
  * as size bytes of codec, which the caller made of it. They get a slot that is
- * smaller than the old one. A page that turns out to be held best as it came
- * (RAW, of TMEM_PAGE_SIZE) stays in its slot, and bytes may be NULL. Under a
- * shard's lock or none; what handles are charged is tmem_charge_recoded()'s.
- * Returns 0; -EAGAIN when others read it; -ENOMEM or -ENOSPC without such a
- * slot. Whatever it returns, the pin stays the caller's.
+ * smaller than the old one. Under a shard's lock or none; what handles are
+ * charged is tmem_charge_recoded()'s. Returns 0; -EAGAIN when others read it;
+ * -ENOMEM or -ENOSPC without such a slot. Whatever it returns, the pin stays
+ * the caller's.
  */
 int tmem_content_recode(struct tmem_contents *contents, uint32_t id,
 			enum tmem_codec codec, const void *bytes,

@@ -293,8 +293,10 @@ int tmem_cool_job(struct tmem_store *store)
 	uint64_t gained = 0;
 	int wait;
 
-	/* Whoever has the lock goes on by himself. */
+	/* Not while puts wait for young pages to be settled, which this would
+	 * keep a processor from. Whoever has the lock goes on by himself. */
 	if (store->no_cold || !tmem_cool_tight(store) ||
+	    atomic_load_explicit(&store->nursery.hurry, memory_order_relaxed) ||
 	    !tmem_lock_try(&cool->lock))
 		return TMEM_WORKER_NEVER;
 	wait = begin_lap(cool);

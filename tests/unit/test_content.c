@@ -429,22 +429,6 @@ START_TEST(without_a_smaller_slot_a_content_keeps_its_codec)
 }
 END_TEST
 
-START_TEST(a_page_that_stays_raw_stays_in_its_slot)
-{
-	uint32_t id = new_content(TMEM_PAGE_SIZE, 3);
-	uint64_t place = place_of(id);
-
-	tmem_content_pin(&contents, id);
-	ck_assert_int_eq(tmem_content_recode(&contents, id, TMEM_CODEC_RAW,
-					     NULL, TMEM_PAGE_SIZE),
-			 0);
-	ck_assert_uint_eq(place_of(id), place);
-	assert_page(id, 3);
-	tmem_content_unpin(&contents, id);
-	tmem_content_drop(&contents, id);
-}
-END_TEST
-
 START_TEST(a_content_given_up_while_it_was_recoded_goes_with_the_pin)
 {
 	uint32_t id = new_content(TMEM_PAGE_SIZE, 3);
@@ -509,7 +493,6 @@ int main(void)
 		a_recoded_content_reads_the_same,
 		a_content_that_others_read_is_not_recoded,
 		without_a_smaller_slot_a_content_keeps_its_codec,
-		a_page_that_stays_raw_stays_in_its_slot,
 		a_content_given_up_while_it_was_recoded_goes_with_the_pin,
 		readers_see_whole_pages_while_they_are_recoded,
 	};
