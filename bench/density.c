@@ -15,7 +15,8 @@
 #define GUESTS	     4u
 #define PAGES_A_FILE 65536u
 #define BUDGET_APART (64ull << 20)
-#define QUIET_US     300000
+#define QUIET_US     250000
+#define QUIET_LOOKS  6u
 
 struct guest {
 	struct tmem_client *client;
@@ -84,18 +85,20 @@ static uint64_t host_stat(struct tmem_store *store, enum tmem_host_stat stat)
 	return stats[stat];
 }
 
-/* Wait until the store has not used less for a while. */
-static void wait_quiet(struct tmem_store *store)
+/* Wait until the store's threads have made pages no smaller for a while: they
+ * look for some to compress further once a second. */
+static uint64_t quiet_payload(struct tmem_store *store)
 {
-	uint64_t used = UINT64_MAX, now;
+	uint64_t payload = UINT64_MAX, now;
 
-	for (;;) {
-		now = host_stat(store, TMEM_HOST_STAT_used);
-		if (now >= used)
-			return;
-		used = now;
+	for (unsigned quiet = 0; quiet < QUIET_LOOKS; quiet++) {
 		usleep(QUIET_US);
+		now = host_stat(store, TMEM_HOST_STAT_payload_bytes);
+		if (now < payload)
+			quiet = 0;
+		payload = now;
 	}
+	return payload;
 }
 
 /*
@@ -105,18 +108,18 @@ static void wait_quiet(struct tmem_store *store)
  */
 static void tighten(struct tmem_store *store)
 {
-	uint64_t before, used;
+	uint64_t before, payload, used;
 
 	bench_must(tmem_store_settle(store), "tmem_store_settle");
-	tmem_store_compact(store);
-	used = host_stat(store, TMEM_HOST_STAT_used);
+	payload = host_stat(store, TMEM_HOST_STAT_payload_bytes);
 	do {
-		before = used;
+		before = payload;
+		tmem_store_compact(store);
+		used = host_stat(store, TMEM_HOST_STAT_used);
 		bench_must(tmem_store_set_budget(store, used + used / 10),
 			   "tmem_store_set_budget");
-		wait_quiet(store);
-		used = host_stat(store, TMEM_HOST_STAT_used);
-	} while (used < before - before / 200);
+		payload = quiet_payload(store);
+	} while (payload < before - before / 100);
 	tmem_store_compact(store);
 }
 

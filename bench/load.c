@@ -227,7 +227,7 @@ void bench_sustained(const struct bench_pages *set, unsigned slices,
 		.slices = slices,
 	};
 	uint64_t budget = (uint64_t)set->count * TMEM_PAGE_SIZE;
-	struct loader loaders[THREADS_MOST];
+	struct loader loaders[THREADS_MOST] = {0};
 	struct opened store;
 	double bare, put;
 
@@ -276,6 +276,7 @@ static void burst(struct load *load, struct opened *store, const char *name,
 	uint32_t *ns = calloc(count, sizeof(*ns));
 	struct loader loader = {.load = load};
 	uint64_t stats[TMEM_HOST_STAT_COUNT], begin;
+	size_t middle = count / 2, slow = count * 99 / 100;
 	double young, settle_ms;
 
 	bench_must(!ns, "calloc");
@@ -290,13 +291,12 @@ static void burst(struct load *load, struct opened *store, const char *name,
 	bench_must(tmem_store_settle(store->store), "tmem_store_settle");
 	settle_ms = (double)(bench_now() - begin) / 1e6;
 	qsort(ns, count, sizeof(*ns), by_ns);
-	bench_set(report, ns[count / 2], "burst/%s/p50_ns", name);
-	bench_set(report, ns[count * 99 / 100], "burst/%s/p99_ns", name);
+	bench_set(report, ns[middle], "burst/%s/p50_ns", name);
+	bench_set(report, ns[slow], "burst/%s/p99_ns", name);
 	bench_set(report, young, "burst/%s/left_young", name);
 	bench_set(report, settle_ms, "burst/%s/settle_ms", name);
 	printf("burst of %zu puts, %s: p50 %u ns, p99 %u ns; %.0f left young, settled in %.0f ms\n",
-	       count, name, ns[count / 2], ns[count * 99 / 100], young,
-	       settle_ms);
+	       count, name, ns[middle], ns[slow], young, settle_ms);
 	free(ns);
 }
 

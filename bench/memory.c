@@ -275,7 +275,8 @@ static void *churn(void *ctx)
 		struct tmem_oid oid;
 
 		x = x * 6364136223846793005u + 1442695040888963407u;
-		at = (x >> 33) % CHURN_PAGES + self->number * CHURN_PAGES;
+		at = (x >> 33) % CHURN_PAGES +
+		     (uint64_t)self->number * CHURN_PAGES;
 		what = x >> 29 & 7;
 		oid = oid_of(at);
 		if (what < 5) {

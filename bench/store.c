@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 #include "clock.h"
 #include "codec.h"
 #include "data.h"
@@ -335,6 +337,16 @@ static void measure(const struct options *options, json_t *report)
 	bench_pages_free(&kinds.set);
 }
 
+static void note_machine(json_t *report)
+{
+	struct utsname name;
+
+	bench_must(uname(&name), "uname");
+	json_object_set_new(report, "version", json_string(TMEM_VERSION));
+	json_object_set_new(report, "kernel", json_string(name.release));
+	bench_set(report, (double)sysconf(_SC_NPROCESSORS_ONLN), "processors");
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = parse(argc, argv);
@@ -342,6 +354,7 @@ int main(int argc, char **argv)
 	bool all_met;
 
 	bench_must(!report, "json_object");
+	note_machine(report);
 	measure(&options, report);
 	all_met = bench_goals(report);
 	if (options.json &&

@@ -16,7 +16,7 @@ grep -q '^goals' "$tmp/table" || fail "no table of goals: $(cat "$tmp/table")"
 
 # Zram and a compiler may be missing where tests run.
 results=$(jq -r '
-	(.codecs | .text, .elf | .lz4, .lzo, .zstd |
+	.processors, (.codecs | .text, .elf | .lz4, .lzo, .zstd |
 		.bytes_a_page, .compress_ns, .decompress_ns),
 	(.calls | .["1"], .["2"] | to_entries | map(select(.key |
 		startswith("zram") | not)) | if length == 26 then 0 else null end,
