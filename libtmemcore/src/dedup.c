@@ -2,8 +2,8 @@
 /*
  * The dedup table (dedup.h). A put's way through it:
  *
- *   hash -> part lock: pin up to TMEM_DEDUP_TRIES contents with this hash,
- *   domain and kind -> no lock: read and compare -> pin becomes a reference
+ *   hash -> part lock: pin a content with this hash, domain and kind -> no
+ *   lock: read and compare -> pin becomes a reference; or the next one
  *
  * Two puts of one new page at the same time may both find nothing and make two
  * equal contents. Both are in the table; later puts share the newer.
@@ -223,56 +223,64 @@ static void release_part(struct tmem_contents *contents,
 		 tmem_lock_try(&part->lock));
 }
 
-/* Pin the contents that may equal a page. */
-static unsigned nominate(struct tmem_contents *contents, uint32_t hash,
+static bool among(const uint32_t *ids, unsigned count, uint32_t id)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
+/* Pin a content that may equal a page, and is none of those tried; 0 when there
+ * is none. The first is nearly always the one, and each step further is a
+ * cache miss. */
+static uint32_t nominate(struct tmem_contents *contents, uint32_t hash,
 			 enum tmem_kind kind, uint32_t domain,
-			 uint32_t ids[static TMEM_DEDUP_TRIES])
+			 const uint32_t *tried, unsigned count)
 {
 	struct tmem_dedup_part *part = part_of(&contents->dedup, hash);
-	unsigned count = 0;
 	uint32_t id;
 
 	tmem_lock_acquire(&part->lock);
-	for (id = *bucket_of(part, hash); id && count < TMEM_DEDUP_TRIES;
+	for (id = *bucket_of(part, hash); id;
 	     id = tmem_content_meta(contents, id)->chain) {
 		struct tmem_content_word w;
 
 		tmem_content_prefetch(contents, id);
 		if (tmem_content_meta(contents, id)->hash != hash ||
-		    tmem_content_refs(contents, id) == TMEM_REFS_MAX)
+		    tmem_content_refs(contents, id) == TMEM_REFS_MAX ||
+		    among(tried, count, id))
 			continue;
 		w = tmem_content_load(contents, id);
-		if (w.kind != kind || w.domain != domain)
-			continue;
-		if (!tmem_content_try_pin(contents, id))
-			continue;
-		tmem_content_prefetch_bytes(contents, id);
-		ids[count++] = id;
+		if (w.kind == kind && w.domain == domain &&
+		    tmem_content_try_pin(contents, id)) {
+			tmem_content_prefetch_bytes(contents, id);
+			break;
+		}
 	}
 	release_part(contents, part);
-	return count;
+	return id;
 }
 
 uint32_t tmem_dedup_find(struct tmem_contents *contents, const void *page,
 			 uint32_t hash, enum tmem_kind kind, uint32_t domain)
 {
-	uint32_t ids[TMEM_DEDUP_TRIES];
-	unsigned count = nominate(contents, hash, kind, domain, ids);
-	uint32_t found = 0;
+	uint32_t tried[TMEM_DEDUP_TRIES];
 
-	for (unsigned i = 0; i < count; i++) {
-		if (!found) {
-			if (!is_page(contents, ids[i], page))
-				atomic_fetch_add_explicit(
-					&contents->dedup.mismatches, 1,
-					memory_order_relaxed);
-			else if (tmem_content_keep(contents, ids[i]))
-				found = ids[i];
-		}
-		if (found != ids[i])
-			tmem_content_unpin(contents, ids[i]);
+	for (unsigned i = 0; i < TMEM_DEDUP_TRIES; i++) {
+		uint32_t id = nominate(contents, hash, kind, domain, tried, i);
+
+		if (!id)
+			break;
+		if (!is_page(contents, id, page))
+			atomic_fetch_add_explicit(&contents->dedup.mismatches,
+						  1, memory_order_relaxed);
+		else if (tmem_content_keep(contents, id))
+			return id;
+		tmem_content_unpin(contents, id);
+		tried[i] = id;
 	}
-	return found;
+	return 0;
 }
 
 uint32_t tmem_dedup_find_fill(struct tmem_contents *contents, uint64_t fill,
