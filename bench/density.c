@@ -108,7 +108,7 @@ static uint64_t quiet_payload(struct tmem_store *store)
  */
 static void tighten(struct tmem_store *store)
 {
-	uint64_t before, payload, used;
+	uint64_t before, payload, used, budget;
 
 	bench_must(tmem_store_settle(store), "tmem_store_settle");
 	payload = host_stat(store, TMEM_HOST_STAT_payload_bytes);
@@ -116,8 +116,12 @@ static void tighten(struct tmem_store *store)
 		before = payload;
 		tmem_store_compact(store);
 		used = host_stat(store, TMEM_HOST_STAT_used);
-		bench_must(tmem_store_set_budget(store, used + used / 10),
-			   "tmem_store_set_budget");
+		budget = used + used / 10;
+		bench_must(
+			tmem_store_set_budget(store, budget > TMEM_BUDGET_MIN
+							     ? budget
+							     : TMEM_BUDGET_MIN),
+			"tmem_store_set_budget");
 		payload = quiet_payload(store);
 	} while (payload < before - before / 100);
 	tmem_store_compact(store);
