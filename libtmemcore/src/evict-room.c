@@ -58,7 +58,7 @@ static uint64_t compact(struct tmem_store *store, uint64_t bytes, bool keep)
 /* The same, beginning with slabs that are empty. */
 static uint64_t give_back(struct tmem_store *store, uint64_t bytes, bool keep)
 {
-	uint64_t freed = tmem_slab_trim(store->slabs);
+	uint64_t freed = tmem_slab_trim(store->slabs, bytes);
 
 	if (freed < bytes)
 		freed += compact(store, bytes - freed, keep);
@@ -100,13 +100,25 @@ static uint64_t settle(struct tmem_store *store, uint64_t want)
 	return settled;
 }
 
+/* Spare slabs are room for a page's bytes as they are. Where there is some, it
+ * was for a record that there was none. Returns bytes. */
+static uint64_t spares_for_records(struct tmem_store *store, unsigned made)
+{
+	if (tmem_budget_full(&store->budget, tmem_slab_spare(store->slabs)))
+		return 0;
+	return tmem_slab_trim(store->slabs,
+			      BATCH_MIN << (made < 24 ? made : 24));
+}
+
 static bool make_room(struct tmem_store *store, unsigned made)
 {
 	uint64_t want = batch_bytes(store) << (made < 24 ? made : 24);
-	uint64_t freed = give_back(store, want, true), evicted = 0;
+	uint64_t freed = spares_for_records(store, made), evicted = 0;
 	struct evict_sweep sum = {0};
 	struct tmem_slab_ends ends;
 
+	if (freed < want)
+		freed += compact(store, want - freed, true);
 	if (freed && made == 0)
 		return true;
 	tmem_slab_ends_init(&ends, true);
@@ -119,8 +131,11 @@ static bool make_room(struct tmem_store *store, unsigned made)
 		evicted += batch;
 		freed += compact(store, want, true);
 	}
+	freed += ends.bytes;
 	/* Nothing ephemeral is left, or it did not help. */
-	return (freed < want && settle(store, want)) || freed || evicted;
+	if (freed < want && (evicted < want || made))
+		freed += settle(store, want);
+	return freed || evicted;
 }
 
 bool tmem_evict_room(struct tmem_store *store, uint64_t rooms, unsigned *made)

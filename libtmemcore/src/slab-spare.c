@@ -16,7 +16,7 @@
  *         `-- more are made in the background
  *
  * The reserve is a 512th of the memory in slabs, and there while the budget has
- * room. There may be a 32nd where somebody looks after it, who gives
+ * room. There may be a 16th where somebody looks after it, who gives
  * back what is more than the reserve a second after the last slab was taken
  * (upkeep.c), or where the budget is full: memory that eviction has freed for
  * puts to come, and nobody else can have. Elsewhere there may be two reserves.
@@ -39,7 +39,7 @@
 #define RESERVE_MOST   (UINT64_C(8) << 20)
 #define RESERVE_BUDGET 256u
 /* Part of a budget that is full: what eviction empties at a time, and more. */
-#define SPARE_PART 32u
+#define SPARE_PART 16u
 /* What two classes that take turns need, whatever the budget is. */
 #define SPARE_LEAST (2u * TMEM_SLAB_SIZE)
 
@@ -323,9 +323,13 @@ static uint64_t trim_to(struct tmem_slabs *slabs, uint64_t keep)
 	return bytes;
 }
 
-uint64_t tmem_slab_trim(struct tmem_slabs *slabs)
+uint64_t tmem_slab_trim(struct tmem_slabs *slabs, uint64_t bytes)
 {
-	return tmem_slab_spare(slabs) ? trim_to(slabs, 0) : 0;
+	uint64_t spare = tmem_slab_spare(slabs);
+
+	if (!spare)
+		return 0;
+	return trim_to(slabs, spare > bytes ? spare - bytes : 0);
 }
 
 bool tmem_slab_untidy(const struct tmem_slabs *slabs)

@@ -272,7 +272,7 @@ int tmem_slab_alloc(struct tmem_slabs *slabs, enum tmem_kind kind,
 	if (tmem_fault(TMEM_FAULT_SLAB))
 		return -ENOMEM;
 	r = alloc_in(slabs, kind, class, owner, true, place);
-	if (r < 0 && tmem_slab_trim(slabs) > 0)
+	if (r < 0 && tmem_slab_trim(slabs, TMEM_SLAB_SIZE) > 0)
 		r = alloc_in(slabs, kind, class, owner, true, place);
 	if (r < 0 && stretch &&
 	    alloc_stretched(slabs, kind, class, owner, place) == 0)

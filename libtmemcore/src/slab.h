@@ -108,8 +108,9 @@ uint64_t tmem_slab_loose(struct tmem_slabs *slabs);
 
 /** Bytes of spare slabs. */
 uint64_t tmem_slab_spare(const struct tmem_slabs *slabs);
-/** Give all spare slabs back to the kernel. Returns bytes. */
-uint64_t tmem_slab_trim(struct tmem_slabs *slabs);
+/** Give spare slabs of so many bytes, or all there are, back to the kernel.
+ * Returns bytes. */
+uint64_t tmem_slab_trim(struct tmem_slabs *slabs, uint64_t bytes);
 
 /* In the background, by who is told by wake (called with locks held, from when
  * it is set; set it before other threads are there). */

@@ -56,7 +56,7 @@ START_TEST(slots_do_not_overlap)
 		tmem_slab_free(slabs, place[size]);
 		ck_assert_uint_eq(tmem_slab_owner(slabs, place[size]), 0);
 	}
-	tmem_slab_trim(slabs);
+	tmem_slab_trim(slabs, UINT64_MAX);
 	ck_assert_uint_eq(stats().bytes[0] + stats().bytes[1], 0);
 }
 END_TEST
@@ -97,7 +97,7 @@ START_TEST(refusals_leave_nothing_charged)
 	uint64_t place = 77, used;
 
 	tmem_slab_free(slabs, alloc(TMEM_EPHEMERAL, 100, 1));
-	tmem_slab_trim(slabs);
+	tmem_slab_trim(slabs, UINT64_MAX);
 	used = budget.used;
 	budget.limit = used + TMEM_SLAB_SIZE - 1;
 	ck_assert_int_eq(
@@ -119,7 +119,7 @@ START_TEST(refusals_leave_nothing_charged)
 		tmem_slab_alloc(slabs, TMEM_EPHEMERAL, RAW, 1, true, &place),
 		-ENOMEM);
 	/* But for a slab without owners, which is spare. */
-	tmem_slab_trim(slabs);
+	tmem_slab_trim(slabs, UINT64_MAX);
 	ck_assert_uint_eq(budget.used, used);
 	ck_assert_uint_eq(place, 77);
 	alloc(TMEM_EPHEMERAL, RAW, 1);

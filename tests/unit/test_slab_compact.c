@@ -132,7 +132,7 @@ START_TEST(compaction_packs_slabs)
 	ck_assert_uint_eq(moved, 0);
 	for (uint32_t id = 3; id < IDS; id += 3)
 		verify(id);
-	tmem_slab_trim(slabs);
+	tmem_slab_trim(slabs, UINT64_MAX);
 	ck_assert_uint_eq(blocks(),
 			  2 * 4096 + stats().bytes[0] + stats().bytes[1]);
 }
@@ -164,7 +164,7 @@ START_TEST(compaction_keeps_slabs_for_puts)
 
 	test_random_init(&random, test_seed());
 	make_sparse(&random);
-	tmem_slab_trim(slabs);
+	tmem_slab_trim(slabs, UINT64_MAX);
 	before = stats();
 	used = budget.used - budget.private;
 	ck_assert_uint_gt(tmem_slab_compact(slabs, TMEM_KINDS,
@@ -316,7 +316,7 @@ START_TEST(compaction_runs_beside_puts_and_flushes)
 			drop(id);
 		}
 	}
-	tmem_slab_trim(slabs);
+	tmem_slab_trim(slabs, UINT64_MAX);
 	ck_assert_uint_eq(stats().bytes[0] + stats().bytes[1], 0);
 	ck_assert_uint_eq(blocks(), 2 * 4096);
 }

@@ -47,8 +47,9 @@ START_TEST(empty_slabs_are_spare)
 	ck_assert_uint_eq(stats().slabs_freed, 0);
 	ck_assert_uint_eq(blocks(), 2 * 4096 + 3 * TMEM_SLAB_SIZE);
 	ck_assert_uint_eq(tmem_slab_check(slabs, stderr), 0);
-	ck_assert_uint_eq(tmem_slab_trim(slabs), 3 * TMEM_SLAB_SIZE);
-	ck_assert_uint_eq(tmem_slab_trim(slabs), 0);
+	ck_assert_uint_eq(tmem_slab_trim(slabs, UINT64_MAX),
+			  3 * TMEM_SLAB_SIZE);
+	ck_assert_uint_eq(tmem_slab_trim(slabs, UINT64_MAX), 0);
 	ck_assert_uint_eq(stats().slabs_freed, 3);
 	ck_assert_uint_eq(blocks(), 2 * 4096);
 	/* And a page of the map. */
@@ -141,7 +142,7 @@ START_TEST(refused_punch_keeps_the_slab_for_later)
 	tmem_slab_free(slabs, place);
 	used = budget.used;
 	tmem_fault_arm(TMEM_FAULT_PUNCH, 1, true);
-	ck_assert_uint_eq(tmem_slab_trim(slabs), 0);
+	ck_assert_uint_eq(tmem_slab_trim(slabs, UINT64_MAX), 0);
 	ck_assert_uint_eq(budget.used, used);
 	/* All pages stay; the class needs fewer. */
 	ck_assert_uint_eq(alloc(TMEM_PERSISTENT, OF_8, 1) / 4096, place / 4096);
@@ -149,7 +150,7 @@ START_TEST(refused_punch_keeps_the_slab_for_later)
 	ck_assert_uint_eq(in_slabs(), TMEM_SLAB_SIZE);
 	ck_assert_uint_eq(tmem_slab_check(slabs, stderr), 0);
 	tmem_slab_free(slabs, place);
-	ck_assert_uint_eq(tmem_slab_trim(slabs), TMEM_SLAB_SIZE);
+	ck_assert_uint_eq(tmem_slab_trim(slabs, UINT64_MAX), TMEM_SLAB_SIZE);
 	ck_assert_uint_eq(blocks(), 2 * 4096);
 }
 END_TEST
