@@ -6,21 +6,24 @@
 #include "budget.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include "fault.h"
 
 /* What malloc adds to a block, near enough. */
 #define MALLOC_HEAD 16u
 
-static void raise_peak(struct tmem_budget *budget, uint64_t used)
-{
-	uint64_t peak =
-		atomic_load_explicit(&budget->peak, memory_order_relaxed);
+/* Freed bytes that malloc may keep: a quarter of what the store's count and the
+ * kernel's may be apart. */
+#define TRIM_LEAST (2u << 20)
 
-	while (peak < used &&
-	       !atomic_compare_exchange_weak_explicit(
-		       &budget->peak, &peak, used, memory_order_relaxed,
-		       memory_order_relaxed))
+static void raise_to(_Atomic(uint64_t) *peak, uint64_t value)
+{
+	uint64_t old = atomic_load_explicit(peak, memory_order_relaxed);
+
+	while (old < value && !atomic_compare_exchange_weak_explicit(
+				      peak, &old, value, memory_order_relaxed,
+				      memory_order_relaxed))
 		;
 }
 
@@ -31,6 +34,7 @@ void tmem_budget_init(struct tmem_budget *budget, uint64_t limit)
 	atomic_init(&budget->used, 0);
 	atomic_init(&budget->peak, 0);
 	atomic_init(&budget->private, 0);
+	atomic_init(&budget->high, 0);
 }
 
 bool tmem_budget_try_charge(struct tmem_budget *budget, uint64_t bytes)
@@ -47,7 +51,7 @@ bool tmem_budget_try_charge(struct tmem_budget *budget, uint64_t bytes)
 	} while (!atomic_compare_exchange_weak_explicit(
 		&budget->used, &used, used + bytes, memory_order_relaxed,
 		memory_order_relaxed));
-	raise_peak(budget, used + bytes);
+	raise_to(&budget->peak, used + bytes);
 	return true;
 }
 
@@ -56,7 +60,7 @@ void tmem_budget_charge(struct tmem_budget *budget, uint64_t bytes)
 	uint64_t used = atomic_fetch_add_explicit(&budget->used, bytes,
 						  memory_order_relaxed);
 
-	raise_peak(budget, used + bytes);
+	raise_to(&budget->peak, used + bytes);
 }
 
 void tmem_budget_uncharge(struct tmem_budget *budget, uint64_t bytes)
@@ -118,12 +122,29 @@ static void *alloc_charged(struct tmem_budget *budget, size_t bytes)
 {
 	void *ptr = tmem_fault(TMEM_FAULT_MALLOC) ? NULL : calloc(1, bytes);
 
-	if (!ptr)
+	uint64_t private;
+
+	if (!ptr) {
 		tmem_budget_uncharge(budget, bytes + MALLOC_HEAD);
-	else
-		atomic_fetch_add_explicit(&budget->private, bytes + MALLOC_HEAD,
-					  memory_order_relaxed);
+		return NULL;
+	}
+	private = atomic_fetch_add_explicit(
+		&budget->private, bytes + MALLOC_HEAD, memory_order_relaxed);
+	raise_to(&budget->high, private + bytes + MALLOC_HEAD);
 	return ptr;
+}
+
+void tmem_budget_trim(struct tmem_budget *budget)
+{
+	uint64_t private =
+		atomic_load_explicit(&budget->private, memory_order_relaxed);
+	uint64_t high =
+		atomic_load_explicit(&budget->high, memory_order_relaxed);
+
+	if (high < private + TRIM_LEAST)
+		return;
+	atomic_store_explicit(&budget->high, private, memory_order_relaxed);
+	malloc_trim(0);
 }
 
 void *tmem_budget_alloc(struct tmem_budget *budget, size_t bytes)

@@ -19,6 +19,7 @@ struct tmem_budget {
 	_Atomic(uint64_t) used;
 	_Atomic(uint64_t) peak;
 	_Atomic(uint64_t) private; /* of used: not in the arena */
+	_Atomic(uint64_t) high;	   /* most private since the last trim, about */
 };
 
 void tmem_budget_init(struct tmem_budget *budget, uint64_t limit);
@@ -55,6 +56,10 @@ void *tmem_budget_alloc(struct tmem_budget *budget, size_t bytes);
 /** The same, past the limit if need be: for what is small, and without which
  * pages already held could not be reached. */
 void *tmem_budget_alloc_always(struct tmem_budget *budget, size_t bytes);
+/** Give memory that was freed, and that malloc keeps, back to the kernel, if
+ * there is much. It waits for others' malloc and they for it: after much was
+ * freed, with no lock held. */
+void tmem_budget_trim(struct tmem_budget *budget);
 /** ptr NULL is fine. */
 void tmem_budget_free(struct tmem_budget *budget, void *ptr, size_t bytes);
 

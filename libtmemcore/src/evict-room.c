@@ -249,6 +249,7 @@ void tmem_evict_down_to(struct tmem_store *store, uint64_t limit, int64_t most)
 			more = settle_down(store, over, &young);
 	}
 	tmem_slab_end_all(store->slabs, &ends);
+	tmem_budget_trim(&store->budget);
 }
 
 uint64_t tmem_evict_compact(struct tmem_store *store)
@@ -261,6 +262,7 @@ uint64_t tmem_evict_compact(struct tmem_store *store)
 		tmem_lock_release(&store->compact);
 		freed += some;
 	} while (some);
+	tmem_budget_trim(&store->budget);
 	return freed;
 }
 

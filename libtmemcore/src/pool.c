@@ -107,6 +107,7 @@ void tmem_pool_flush_all(struct tmem_store *store, struct tmem_pool_state *pool)
 		tmem_drops_drop_to(store, &drops, &ends);
 	}
 	tmem_slab_end_all(store->slabs, &ends);
+	tmem_budget_trim(&store->budget);
 }
 
 /* Users other than root leave some of the pools to each other, and to it.

@@ -43,6 +43,8 @@ int tmem_upkeep_compact(struct tmem_store *store)
 					  &moved);
 		tmem_lock_release(&store->compact);
 	}
+	if (begun && !bytes)
+		tmem_budget_trim(&store->budget);
 	atomic_store_explicit(&store->upkeep.compacting, bytes > 0,
 			      memory_order_relaxed);
 	return bytes ? 0 : TMEM_WORKER_NEVER;

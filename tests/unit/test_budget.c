@@ -5,10 +5,12 @@
  */
 #include <check.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "budget.h"
 #include "fault.h"
+#include "sanitizer.h"
 
 static struct tmem_budget budget;
 
@@ -79,6 +81,42 @@ START_TEST(private_memory_is_charged)
 }
 END_TEST
 
+/* Resident memory of the process alone, bytes. */
+static uint64_t resident(void)
+{
+	unsigned long all = 0, shared = 0;
+	FILE *statm = fopen("/proc/self/statm", "re");
+
+	ck_assert_ptr_nonnull(statm);
+	ck_assert_int_eq(fscanf(statm, "%*u %lu %lu", &all, &shared), 2);
+	fclose(statm);
+	return (uint64_t)(all - shared) * 4096;
+}
+
+#define PIECES 200000u
+
+/* The last piece is kept, so that malloc gives nothing back by itself. */
+START_TEST(freed_memory_goes_back_to_the_kernel)
+{
+	static char *piece[PIECES];
+	uint64_t full;
+
+	budget.limit = UINT64_MAX;
+	for (unsigned i = 0; i < PIECES; i++) {
+		piece[i] = tmem_budget_alloc(&budget, 200);
+		ck_assert_ptr_nonnull(piece[i]);
+	}
+	full = resident();
+	for (unsigned i = 0; i < PIECES - 1; i++)
+		tmem_budget_free(&budget, piece[i], 200);
+	tmem_budget_trim(&budget);
+	if (!TEST_ASAN && !TEST_TSAN)
+		ck_assert_uint_lt(resident(), full - PIECES * 200 / 10 * 9);
+	tmem_budget_free(&budget, piece[PIECES - 1], 200);
+	ck_assert_uint_eq(budget.used, 0);
+}
+END_TEST
+
 static void *race(void *arg)
 {
 	bool *overdrawn = arg;
@@ -143,6 +181,7 @@ int main(void)
 	tcase_add_test(tc, what_cannot_be_refused_goes_past_the_limit);
 	tcase_add_test(tc, the_last_64th_is_not_for_puts);
 	tcase_add_test(tc, private_memory_is_charged);
+	tcase_add_test(tc, freed_memory_goes_back_to_the_kernel);
 	tcase_add_test(tc, racing_threads_stay_within);
 	tcase_add_test(tc, faults_fire_at_their_call);
 	suite_add_tcase(suite, tc);
