@@ -82,8 +82,8 @@ static bool evict_batch(struct tmem_store *store, uint64_t bytes,
 	return sweep.pages;
 }
 
-/* Young pages take up less room once they are settled, but need some first,
- * which the nursery's reserve is for: it is whole again before this is enough.
+/* Young pages take up less room once they are settled, but need some first:
+ * what puts leave alone, which has to be there again before this is enough.
  * Returns bytes of pages settled. */
 static uint64_t settle(struct tmem_store *store, uint64_t want)
 {
@@ -92,11 +92,11 @@ static uint64_t settle(struct tmem_store *store, uint64_t want)
 	if (!tmem_nursery_pages(store))
 		return 0;
 	do {
-		tmem_nursery_reserve(store, false);
 		some = tmem_settle_room(store, want);
 		settled += some;
 		give_back(store, want, false);
-	} while (some && !tmem_nursery_reserve(store, true));
+	} while (some && tmem_budget_full(&store->budget,
+					  tmem_slab_spare(store->slabs)));
 	return settled;
 }
 

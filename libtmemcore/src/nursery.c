@@ -35,39 +35,6 @@
 /* Part of the budget, where the store chooses. */
 #define AUTO_PART 8u
 
-/* Part of the budget that is kept for settling when all of it is used, and most
- * that it helps: a slab for each of some classes, and a chunk of records. */
-#define RESERVE_PART 64u
-#define RESERVE_MOST (UINT64_C(512) << 10)
-
-void tmem_nursery_init(struct tmem_store *store, uint64_t limit)
-{
-	store->nursery.limit = limit;
-	tmem_lock_acquire(&store->compact);
-	tmem_nursery_reserve(store, true);
-	tmem_lock_release(&store->compact);
-}
-
-bool tmem_nursery_reserve(struct tmem_store *store, bool charged)
-{
-	struct tmem_nursery *nursery = &store->nursery;
-	uint64_t budget = atomic_load_explicit(&store->budget.limit,
-					       memory_order_relaxed);
-
-	tmem_lock_assert_held(&store->compact);
-	if (nursery->reserve)
-		tmem_budget_uncharge_private(&store->budget, nursery->reserve);
-	nursery->reserve = 0;
-	if (!charged || !nursery->limit)
-		return true;
-	budget /= RESERVE_PART;
-	budget = budget < RESERVE_MOST ? budget : RESERVE_MOST;
-	if (!tmem_budget_try_charge_private(&store->budget, budget))
-		return false;
-	nursery->reserve = budget;
-	return true;
-}
-
 uint64_t tmem_nursery_pages(const struct tmem_store *store)
 {
 	return atomic_load(&store->contents.held[TMEM_CODEC_YOUNG]);
@@ -309,15 +276,6 @@ static bool in_hurry(struct tmem_store *store)
 	return atomic_load(&nursery->hurry);
 }
 
-/* It may have been used up, and there may be room for it again. */
-static void refill_reserve(struct tmem_store *store)
-{
-	if (!tmem_lock_try(&store->compact))
-		return;
-	tmem_nursery_reserve(store, true);
-	tmem_lock_release(&store->compact);
-}
-
 static void tick_shard(struct tmem_store *store, unsigned s)
 {
 	struct tmem_young_ring *ring = &store->nursery.ring[s];
@@ -344,11 +302,9 @@ static int tick(struct tmem_store *store)
 	/* One of the threads that see it due. */
 	if (atomic_compare_exchange_strong_explicit(
 		    tick, &due, now + TICK_MS * UINT64_C(1000000),
-		    memory_order_relaxed, memory_order_relaxed)) {
+		    memory_order_relaxed, memory_order_relaxed))
 		for (unsigned s = 0; s < TMEM_SHARDS; s++)
 			tick_shard(store, s);
-		refill_reserve(store);
-	}
 	return TICK_MS;
 }
 

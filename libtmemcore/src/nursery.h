@@ -60,9 +60,6 @@ struct tmem_young_ring {
 
 struct tmem_nursery {
 	uint64_t limit; /* bytes; TMEM_NURSERY_AUTO */
-	/* Bytes charged that settling may use when the budget is used up;
-	 * under the compact lock. */
-	uint64_t reserve;
 	/* Set by who puts, and cleared by a thread that has no more to do:
 	 * pages are looked after; there are too many. */
 	_Atomic(bool) awake;
@@ -74,14 +71,6 @@ struct tmem_nursery {
 	_Atomic(uint64_t) full; /* pages put that found no room here */
 	struct tmem_young_ring ring[32];
 };
-
-/** From now on, puts may enter: limit as in struct tmem_store_config. What a
- * reopened arena held is there already, whatever the limit. */
-void tmem_nursery_init(struct tmem_store *store, uint64_t limit);
-
-/** Have the reserve charged, or let go of it. Returns false when it does not
- * fit. Under the compact lock. */
-bool tmem_nursery_reserve(struct tmem_store *store, bool charged);
 
 /** Young contents. */
 uint64_t tmem_nursery_pages(const struct tmem_store *store);

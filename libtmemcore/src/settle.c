@@ -14,9 +14,7 @@
  * content that nobody names.
  *
  * Compressed, a page must get a smaller slot than it has, else nothing would be
- * gained; without one it stays young and goes to the end of the ring. So that
- * there is one when the budget is used up, the nursery has a reserve: memory
- * that is charged for nothing, until who needs room settles.
+ * gained; without one it stays young and goes to the end of the ring.
  */
 #include "settle.h"
 #include <errno.h>

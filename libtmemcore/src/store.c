@@ -224,7 +224,7 @@ int tmem_store_open(const struct tmem_store_config *wanted,
 		goto err;
 	atomic_store_explicit(&store->budget.limit, config.budget,
 			      memory_order_relaxed);
-	tmem_nursery_init(store, config.nursery);
+	store->nursery.limit = config.nursery;
 	if (config.threads)
 		tmem_upkeep_init(store);
 	r = tmem_workers_start(store, config.threads);
@@ -296,10 +296,6 @@ int tmem_store_set_budget(struct tmem_store *store, uint64_t budget)
 {
 	if (budget < TMEM_BUDGET_MIN || budget > store->arena.capacity)
 		return -EINVAL;
-	/* Young pages need room to become smaller: do without them while there
-	 * still is some. */
-	if (tmem_nursery_pages(store))
-		tmem_evict_down_to(store, budget, INT64_MAX);
 	atomic_store_explicit(&store->budget.limit, budget,
 			      memory_order_relaxed);
 	shrink(store, budget);
