@@ -12,6 +12,7 @@
 /* What a sweep through a pool has come to. */
 struct evict_sweep {
 	int64_t looked; /* leaves that the hand passed since it took a page */
+	unsigned idle;	/* shards since it tried one */
 	int64_t pages;	/* evicted */
 	int64_t bytes;	/* that were charged for them */
 };

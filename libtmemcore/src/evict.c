@@ -135,14 +135,14 @@ static void evict_shard(struct tmem_store *store, struct tmem_pool_state *pool,
 	sweep->bytes += part->charge;
 	if (!(pool->flags & TMEM_POOL_EXCLUSIVE))
 		fit_ghost(store, part);
-	/* Looked at, be there nothing to try: others may take what there is. */
-	sweep->looked++;
+	sweep->idle++;
 	for (uint64_t left = lap_part(&part->queue);
 	     left && part->queue.tail && taken < HOLD_PAGES; left--, over--) {
 		if (over > 0 && !part->queue.fresh)
 			break;
 		taken += try_leaf(store, pool, s, over > 0, drops);
 		sweep->looked++;
+		sweep->idle = 0;
 	}
 	sweep->bytes -= part->charge;
 	part->evictions += taken;
@@ -164,10 +164,12 @@ struct evict_sweep evict_pool(struct tmem_store *store,
 	struct tmem_drops drops;
 
 	drops.count = 0;
-	/* The first laps may do no more than clear marks. */
+	/* The first lap may do no more than clear marks; where no shard has
+	 * anything to try, others have taken what there was. */
 	while (left > 0 && sweep.pages < most &&
 	       (sweep.bytes < bytes || sweep.pages < pages) &&
-	       sweep.looked <= 2 * (left + TMEM_SHARDS)) {
+	       sweep.looked <= 2 * left + TMEM_SHARDS &&
+	       sweep.idle <= TMEM_SHARDS) {
 		unsigned s = atomic_fetch_add_explicit(&pool->cursor, 1,
 						       memory_order_relaxed) %
 			     TMEM_SHARDS;

@@ -291,6 +291,32 @@ START_TEST(a_persistent_put_is_refused_only_when_nothing_ephemeral_is_left)
 }
 END_TEST
 
+/* What is read all the time goes, too, however few shards it lies in. */
+START_TEST(a_persistent_put_takes_the_room_of_a_few_pages_in_use)
+{
+	struct tmem_client *client;
+	struct tmem_pool *cache, *swap;
+	unsigned i = 0;
+
+	store = scene_store(4 * MIB, -1);
+	client = scene_client(store, "a", NULL);
+	cache = scene_pool(client, "cache", 0);
+	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
+	/* Leaves of one shard. */
+	for (uint32_t n = 0; n < 64; n++)
+		ck_assert_int_eq(scene_put_random(cache, n, n + 1), TMEM_OK);
+	do {
+		for (uint32_t n = 0; n < 64; n++)
+			scene_get(cache, n);
+	} while (scene_put_random(swap, i, 1000 + i) == TMEM_OK && ++i);
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_ephemeral_pages), 0);
+	tmem_pool_free(cache);
+	tmem_pool_free(swap);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
 START_TEST(a_store_of_tiny_ephemeral_pages_still_takes_persistent_ones)
 {
 	struct tmem_client *client;
@@ -645,6 +671,7 @@ int main(void)
 		a_page_may_be_replaced_at_the_cap,
 		lowering_maxmem_evicts_down_to_it,
 		a_persistent_put_is_refused_only_when_nothing_ephemeral_is_left,
+		a_persistent_put_takes_the_room_of_a_few_pages_in_use,
 		a_store_of_tiny_ephemeral_pages_still_takes_persistent_ones,
 		a_shared_content_is_charged_in_equal_parts,
 		a_shared_pool_is_charged_to_all_who_joined,
