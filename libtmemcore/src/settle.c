@@ -29,8 +29,8 @@
 
 /* A young page on its way. */
 struct coming {
-	struct tmem_young young;
 	struct tmem_content_word word;
+	struct tmem_young young;
 	uint32_t hash;
 	uint32_t to; /* the content that the leaf is to name; 0: none */
 	bool shared; /* found by dedup */
@@ -237,7 +237,7 @@ uint64_t tmem_settle_room(struct tmem_store *store, uint64_t bytes)
 
 		r = tmem_settle_some(store, false);
 		if (r == TMEM_SETTLE_SOME)
-			done += TMEM_YOUNG_BATCH * TMEM_PAGE_SIZE;
+			done += (uint64_t)TMEM_YOUNG_BATCH * TMEM_PAGE_SIZE;
 		else if (r == TMEM_SETTLE_BUSY)
 			wait_for_batch(nursery, seen);
 	}
