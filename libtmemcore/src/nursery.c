@@ -23,7 +23,7 @@
  */
 #define TICK_MS 1000
 
-/* Who finds others at work, or no room, looks again so much later. */
+/* Who finds others at work looks again so much later. */
 #define RETRY_MS 20
 
 #define RING_MIN 64u
@@ -320,10 +320,15 @@ int tmem_nursery_job(struct tmem_store *store)
 	switch (tmem_settle_some(store, !hurry)) {
 	case TMEM_SETTLE_SOME:
 		return 0;
-	case TMEM_SETTLE_NONE:
-		return wait;
-	default:
+	case TMEM_SETTLE_BUSY:
 		return wait < RETRY_MS ? wait : RETRY_MS;
+	case TMEM_SETTLE_STUCK:
+		/* No room for them to get smaller: until somebody puts again,
+		 * or needs room and makes it, they may as well stay. */
+		atomic_store(&store->nursery.awake, false);
+		return TMEM_WORKER_NEVER;
+	default:
+		return wait;
 	}
 }
 
