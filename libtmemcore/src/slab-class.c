@@ -15,13 +15,16 @@
  *
  * Simulated: memory over compressed bytes, of a store that was filled, after
  * every page was replaced twice and sparse slabs compacted, and after half was
- * deleted and compacted. Means of the three sets, lz4; zstd is within 0.001.
+ * deleted and compacted. The three sets in equal parts, lz4; zstd is within
+ * 0.004.
  *
  *                              64 MiB         256 MiB        1 GiB
- *   k pages, 16 B steps     1.074  1.127   1.029  1.041   1.018  1.019
- *   16 pages, 16 to 64 of
- *     a size, then 16 B     1.083  1.144   1.035  1.046   1.025  1.026
+ *   16 pages, 111 classes   1.083  1.144   1.035  1.046   1.025  1.026
+ *   16 pages, best 90       1.072  1.103   1.035  1.044   1.026  1.025
+ *   8 to 16 pages, 125
+ *     (for large stores)    1.074  1.127   1.028  1.038   1.018  1.018
  *   8 to 16 pages, 95       1.046  1.066   1.025  1.028   1.020  1.019
+ *   4 to 8 pages, 108       1.040  1.055   1.027  1.028   1.023  1.021
  *   this table              1.051  1.081   1.027  1.031   1.021  1.020
  *
  * The table is part of the arena's format.

@@ -8,9 +8,9 @@
  * cleared before they are given back: a process that dies between leaves bytes
  * that no slab claims, which reopening gives back.
  *
- * Measured, on two cores: a slot taken and given back, 80 ns (140 when slabs
- * were put to the front of their list each time, which touches the records of
- * their neighbours).
+ * Measured: a slot taken and given back, 33 ns with all of it in the cache; 80
+ * ns among many slabs, and 140 when slabs were put to the front of their list
+ * each time, which touches the records of their neighbours.
  */
 #include <assert.h>
 #include <errno.h>
