@@ -204,6 +204,8 @@ static void dequeue(struct tmem_index *index, struct tmem_queue *queue,
 void tmem_index_age_leaf(struct tmem_index *index, struct tmem_queue *queue,
 			 uint32_t id)
 {
+	if (queue->walkers)
+		return;
 	dequeue(index, queue, id);
 	tmem_index_leaf(index, id)->fresh = false;
 	enqueue(index, queue, id, queue->old);

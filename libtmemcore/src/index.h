@@ -45,8 +45,11 @@ struct tmem_index {
 struct tmem_queue {
 	uint32_t head; /* youngest */
 	uint32_t tail;
-	uint32_t old; /* the first old one, or 0 */
+	uint32_t old;  /* the first old one, or 0 */
 	uint32_t cool; /* where cooling goes on; 0: nowhere */
+	/* Who goes through it from the tail, letting the lock go between: the
+	 * leaves that were there stay nearer to the tail than any new one. */
+	uint32_t walkers;
 	_Atomic(uint32_t) count;
 	_Atomic(uint32_t) fresh;
 };
@@ -119,7 +122,8 @@ void tmem_index_drop_leaf(struct tmem_index *index, struct tmem_shard *shard,
 			  struct tmem_queue *queue, uint64_t *objects,
 			  uint32_t leaf);
 
-/** Put a leaf first among the old ones of its queue. */
+/** Put a leaf first among the old ones of its queue, unless its order must
+ * stay. */
 void tmem_index_age_leaf(struct tmem_index *index, struct tmem_queue *queue,
 			 uint32_t leaf);
 

@@ -93,7 +93,8 @@ void tmem_pool_flush_all(struct tmem_store *store, struct tmem_pool_state *pool)
 		uint32_t left;
 
 		tmem_lock_acquire(&shard->lock);
-		/* What is there now is the oldest, whatever comes. */
+		/* What is there now is nearest to the tail, whatever comes. */
+		queue->walkers++;
 		for (left = queue->count; left && queue->tail; left--) {
 			tmem_pool_take(store, pool, s, queue->tail, 0xff,
 				       &drops);
@@ -103,6 +104,7 @@ void tmem_pool_flush_all(struct tmem_store *store, struct tmem_pool_state *pool)
 			tmem_drops_drop_to(store, &drops, &ends);
 			tmem_lock_acquire(&shard->lock);
 		}
+		queue->walkers--;
 		tmem_lock_release(&shard->lock);
 		tmem_drops_drop_to(store, &drops, &ends);
 	}

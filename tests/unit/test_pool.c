@@ -6,9 +6,12 @@
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "pages.h"
 #include "scene.h"
+#include "state.h"
 
 static struct tmem_store *store;
 
@@ -232,6 +235,126 @@ START_TEST(the_administrator_flushes_a_pool_in_use)
 	ck_assert(scene_put_at(pool, 1, 1, 1));
 	ck_assert_int_eq(tmem_store_flush_pool(store, id + 1), -ENOENT);
 	tmem_pool_free(pool);
+	tmem_client_free(client);
+}
+END_TEST
+
+#define GROUPS 20u /* of 64 neighbouring pages, all in shard 0 */
+
+static uint64_t object_of[GROUPS];
+
+/* Objects whose first 64 pages lie in shard 0. */
+static void find_objects(uint32_t pool)
+{
+	uint64_t object = 0;
+
+	for (unsigned g = 0; g < GROUPS; g++) {
+		struct tmem_key key = {.pool = pool};
+		struct tmem_oid oid;
+
+		do {
+			oid = scene_oid(++object);
+			key.hash = tmem_index_hash(&store->index, pool, &oid);
+		} while (tmem_index_shard_of(&key) != 0);
+		object_of[g] = object;
+	}
+}
+
+/* A page that eviction took, whose leaf the ghost remembers. */
+static unsigned evicted_page(struct tmem_pool_state *state)
+{
+	for (unsigned n = 0; n < GROUPS * 64; n += TMEM_LEAF_PAGES) {
+		const struct tmem_oid oid = scene_oid(object_of[n / 64]);
+		const struct tmem_key key = {
+			.pool = state->id,
+			.block = n % 64 / TMEM_LEAF_PAGES,
+			.oid = &oid,
+			.hash = tmem_index_hash(&store->index, state->id, &oid),
+		};
+
+		if (!tmem_index_find_leaf(&store->index, &store->index.shard[0],
+					  &key) &&
+		    tmem_ghost_of(&state->shard[0].ghost,
+				  tmem_index_name(&key)))
+			return n;
+	}
+	ck_abort_msg("the ghost remembers nothing");
+}
+
+static void *flush_pool(void *arg)
+{
+	const struct tmem_pool_state *state = arg;
+
+	ck_assert_int_eq(tmem_store_flush_pool(store, state->id), 0);
+	return NULL;
+}
+
+static pthread_barrier_t held, done;
+
+/* Keep contents from being freed. */
+static void *hold_contents(void *arg)
+{
+	(void)arg;
+	tmem_lock_acquire(&store->contents.table.lock);
+	pthread_barrier_wait(&held);
+	pthread_barrier_wait(&done);
+	tmem_lock_release(&store->contents.table.lock);
+	return NULL;
+}
+
+/* A page that comes while a pool is flushed, and which eviction takes for an
+ * old acquaintance, is not flushed in the place of one that was there. */
+START_TEST(what_comes_during_a_flush_saves_nothing_from_it)
+{
+	struct tmem_client *client = scene_client(store, "a", NULL);
+	struct tmem_pool *pool = scene_pool(client, "p", 0);
+	struct tmem_pool *other = scene_pool(client, "q", 0);
+	struct tmem_pool_state *state =
+		tmem_store_pool(store, scene_pool_id(store, "p"));
+	const struct tmem_queue *queue = &state->shard[0].queue;
+	uint8_t page[TMEM_PAGE_SIZE] = {0};
+	pthread_t flusher, holder;
+	struct tmem_oid oid;
+	uint64_t released;
+	uint32_t leaves;
+	unsigned n;
+
+	find_objects(state->id);
+	for (n = 0; n < GROUPS * 64; n++) {
+		oid = scene_oid(object_of[n / 64]);
+		test_page_of(page, TEST_PAGE_RANDOM, n + 1);
+		ck_assert_int_eq(tmem_put(pool, &oid, n % 64, page), TMEM_OK);
+	}
+	ck_assert_int_eq(tmem_store_reclaim(store, MIB, &released), 0);
+	n = evicted_page(state);
+	memset(page, 0, sizeof(page));
+	oid = scene_oid(1);
+	ck_assert_int_eq(tmem_put(other, &oid, 0, page), TMEM_OK);
+	leaves = queue->count;
+	pthread_barrier_init(&held, NULL, 2);
+	pthread_barrier_init(&done, NULL, 2);
+	pthread_create(&holder, NULL, hold_contents, NULL);
+	pthread_barrier_wait(&held);
+	pthread_create(&flusher, NULL, flush_pool, state);
+	while (queue->count > leaves - TMEM_SLAB_BATCH / TMEM_LEAF_PAGES)
+		sched_yield();
+	/* A fill page that is there already needs no new content. */
+	memset(page, 0, sizeof(page));
+	oid = scene_oid(object_of[n / 64]);
+	ck_assert_int_eq(tmem_put(pool, &oid, n % 64, page), TMEM_OK);
+	pthread_barrier_wait(&done);
+	pthread_join(holder, NULL);
+	pthread_join(flusher, NULL);
+	for (unsigned i = 0; i < GROUPS * 64; i++) {
+		oid = scene_oid(object_of[i / 64]);
+		if (i != n)
+			ck_assert_int_eq(tmem_get(pool, &oid, i % 64, page),
+					 TMEM_MISS);
+	}
+	pthread_barrier_destroy(&held);
+	pthread_barrier_destroy(&done);
+	tmem_pool_free(pool);
+	tmem_pool_free(other);
 	tmem_client_free(client);
 }
 END_TEST
@@ -486,6 +609,7 @@ int main(void)
 		a_persistent_pool_waits_for_its_client,
 		destroying_a_shared_persistent_pool_flushes_it_and_keeps_it,
 		the_administrator_flushes_a_pool_in_use,
+		what_comes_during_a_flush_saves_nothing_from_it,
 		pool_ids_are_not_used_twice,
 		at_the_most_pools_one_more_is_refused,
 		a_user_leaves_some_for_others,
