@@ -205,6 +205,10 @@ static unsigned take_late(struct tmem_contents *contents,
 }
 
 /* Let the part's lock go, with nothing left for its holder to do. */
+static void release_part(struct tmem_contents *contents,
+			 struct tmem_dedup_part *part)
+	TMEM_TSA(release_capability(part->lock));
+
 TMEM_TSA(no_thread_safety_analysis)
 static void release_part(struct tmem_contents *contents,
 			 struct tmem_dedup_part *part)
