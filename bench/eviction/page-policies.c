@@ -308,12 +308,12 @@ static void arc_put(void *state, uint32_t page)
 
 #define POLICY(id, text, get_fn, put_fn, take_fn)                              \
 	const struct policy policy_##id = {                                    \
-		.name = text,                                                  \
+		.name = (text),                                                \
 		.init = init,                                                  \
 		.deinit = deinit,                                              \
-		.get = get_fn,                                                 \
-		.put = put_fn,                                                 \
-		.take = take_fn,                                               \
+		.get = (get_fn),                                               \
+		.put = (put_fn),                                               \
+		.take = (take_fn),                                             \
 	}
 
 POLICY(fifo, "fifo", fifo_get, fifo_put, take);

@@ -254,10 +254,10 @@ static void take(void *state, uint32_t page, bool hit)
 	static void *init_##id(const struct trace *trace, uint32_t pages,      \
 			       bool exclusive)                                 \
 	{                                                                      \
-		return init(trace, pages, exclusive, way);                     \
+		return init(trace, pages, exclusive, (way));                   \
 	}                                                                      \
 	const struct policy policy_##id = {                                    \
-		.name = text,                                                  \
+		.name = (text),                                                \
 		.init = init_##id,                                             \
 		.deinit = deinit,                                              \
 		.get = get,                                                    \

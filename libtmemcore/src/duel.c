@@ -229,7 +229,7 @@ static uint32_t room_for(uint64_t pages)
 
 	if (pages / PART < ROOM_MIN)
 		return 0;
-	while (room < ROOM_MAX && 2 * room <= pages / PART)
+	while (room < ROOM_MAX && room <= pages / PART / 2)
 		room *= 2;
 	return room;
 }
