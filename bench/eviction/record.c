@@ -10,6 +10,7 @@
  * Threading: any thread; lines are written under stdio's lock, in the order in
  * which requests come.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -70,10 +71,9 @@ static void note(struct fs *fs, const struct fs_node *node, char what,
 	if (!trace || !size)
 		return;
 	fs_version_oid(&fs->cache.key, &node->id, NULL, &oid);
-	fprintf(trace, "%c %016llx %llu %llu\n", what,
-		(unsigned long long)oid.word[0],
-		(unsigned long long)(off / PAGE),
-		(unsigned long long)((off + size - 1) / PAGE - off / PAGE + 1));
+	fprintf(trace, "%c %016" PRIx64 " %" PRIu64 " %" PRIu64 "\n", what,
+		oid.word[0], off / PAGE,
+		(off + size - 1) / PAGE - off / PAGE + 1);
 }
 
 void __wrap_fs_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
