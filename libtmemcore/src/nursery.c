@@ -125,6 +125,12 @@ static void free_ring(struct tmem_store *store, struct tmem_young_ring *ring)
 	ring->size = 0;
 }
 
+static void count_young(struct tmem_store *store, uint32_t leaf, uint32_t more)
+{
+	atomic_fetch_add_explicit(&tmem_store_leaf_pool(store, leaf)->young,
+				  more, memory_order_relaxed);
+}
+
 void tmem_nursery_enter(struct tmem_store *store, unsigned s, uint32_t leaf,
 			unsigned page, uint32_t content, unsigned codec)
 {
@@ -148,6 +154,7 @@ void tmem_nursery_enter(struct tmem_store *store, unsigned s, uint32_t leaf,
 		.codec = (uint8_t)codec,
 	};
 	ring->live++;
+	count_young(store, leaf, 1);
 }
 
 /* Take an entry out; what is gone at the front makes room. */
@@ -162,6 +169,7 @@ static struct tmem_young take_entry(struct tmem_store *store, unsigned s,
 	entry->content = 0;
 	meta->chain = YOUNG_LEFT;
 	ring->live--;
+	count_young(store, young.leaf, UINT32_MAX);
 	while (ring->head != ring->tail && !entry_at(ring, ring->head)->content)
 		ring->head++;
 	return young;
@@ -174,6 +182,22 @@ void tmem_nursery_leave(struct tmem_store *store, unsigned s, uint32_t content)
 		return;
 	take_entry(store, s, content);
 	store->nursery.ring[s].died++;
+}
+
+bool tmem_nursery_charged(struct tmem_store *store,
+			  const struct tmem_client_state *client,
+			  const struct tmem_pool_state *pool)
+{
+	bool any = atomic_load_explicit(&pool->young, memory_order_relaxed);
+
+	tmem_lock_acquire(&store->admin);
+	for (uint32_t i = 0; i < store->pool_end && !any; i++) {
+		pool = tmem_store_pool(store, i);
+		any = pool && pool->owner == client &&
+		      atomic_load_explicit(&pool->young, memory_order_relaxed);
+	}
+	tmem_lock_release(&store->admin);
+	return any;
 }
 
 bool tmem_nursery_has(const struct tmem_store *store, uint32_t content)

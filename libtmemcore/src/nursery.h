@@ -30,6 +30,8 @@
 #include <stdint.h>
 #include "budget.h"
 
+struct tmem_client_state;
+struct tmem_pool_state;
 struct tmem_store;
 
 /** Pages settled at once, all of one shard. */
@@ -96,6 +98,12 @@ unsigned tmem_nursery_claim(struct tmem_store *store, unsigned s, bool of_age,
 			    bool *busy);
 /** The shard's oldest are free to be claimed. Shard's lock. */
 void tmem_nursery_unclaim(struct tmem_store *store, unsigned s);
+
+/** Whether there are young pages in a pool, or in one of a client's own. No
+ * locks held. */
+bool tmem_nursery_charged(struct tmem_store *store,
+			  const struct tmem_client_state *client,
+			  const struct tmem_pool_state *pool);
 
 /** Whether a claimed page is still named. Shard's lock. */
 bool tmem_nursery_has(const struct tmem_store *store, uint32_t content);

@@ -320,8 +320,10 @@ static bool make_cap_room(struct put *put)
 			      pages * (TMEM_PAGE_SIZE + TMEM_PAGE_OVERHEAD),
 			      pages))
 		return true;
-	/* What it has in the nursery is charged as it came. */
-	return tmem_nursery_pages(b->store) && tmem_settle_all(b->store) == 0;
+	/* What it has in the nursery is charged as it came; what others have
+	 * there is none of its business. */
+	return tmem_nursery_charged(b->store, b->use->client, b->pool) &&
+	       tmem_settle_all(b->store) == 0;
 }
 
 /* Commit what was prepared, making room as needed. What is left in

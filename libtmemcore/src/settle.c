@@ -101,20 +101,6 @@ static void swap(struct tmem_store *store, struct tmem_pool_state *pool,
 	drops->id[drops->count++] = c->young.content;
 }
 
-static struct tmem_pool_state *pool_of(struct tmem_store *store,
-				       const struct coming *c)
-{
-	const struct tmem_leaf *leaf =
-		tmem_index_leaf(&store->index, c->young.leaf);
-	const struct tmem_object *object = tmem_index_object(
-		&store->index,
-		atomic_load_explicit(&leaf->object, memory_order_relaxed));
-
-	return tmem_store_pool(
-		store,
-		atomic_load_explicit(&object->pool, memory_order_relaxed));
-}
-
 /* Under the shard's lock. Returns whether the page is no longer young. What is
  * not to be dropped is no longer c->to. */
 static bool commit(struct tmem_store *store, unsigned s, struct coming *c,
@@ -131,7 +117,7 @@ static bool commit(struct tmem_store *store, unsigned s, struct coming *c,
 		return false;
 	}
 	tmem_nursery_settled(store, s, c->young.content);
-	pool = pool_of(store, c);
+	pool = tmem_store_leaf_pool(store, c->young.leaf);
 	tmem_dedup_auto_count(pool, s, c->word.domain != TMEM_DOMAIN_NONE,
 			      c->shared);
 	if (c->to)

@@ -95,6 +95,7 @@ struct tmem_pool_state {
 	struct tmem_use *uses;
 	_Atomic(int64_t) charge;
 	_Atomic(int64_t) pages;
+	_Atomic(uint32_t) young; /* of its pages */
 	_Atomic(uint64_t) peak;
 	_Atomic(uint32_t) cursor; /* shard where eviction goes on */
 	struct tmem_duel duel;	  /* evict.c's */
@@ -221,6 +222,21 @@ tmem_store_pool(const struct tmem_store *store, uint32_t id)
 {
 	return atomic_load_explicit(&store->pool[tmem_pool_slot(id)],
 				    memory_order_acquire);
+}
+
+/** The pool of a leaf. Shard's lock. */
+static inline struct tmem_pool_state *
+tmem_store_leaf_pool(const struct tmem_store *store, uint32_t leaf)
+{
+	const struct tmem_object *object = tmem_index_object(
+		&store->index,
+		atomic_load_explicit(
+			&tmem_index_leaf(&store->index, leaf)->object,
+			memory_order_relaxed));
+
+	return tmem_store_pool(
+		store,
+		atomic_load_explicit(&object->pool, memory_order_relaxed));
 }
 
 #endif

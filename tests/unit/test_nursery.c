@@ -323,6 +323,34 @@ START_TEST(no_cap_is_wasted)
 }
 END_TEST
 
+/* Who is at his cap has others' pages left alone. */
+START_TEST(cap_of_another)
+{
+	const struct tmem_client_settings cap = {.set = TMEM_SET_CAP,
+						 .cap = MIB};
+	struct tmem_client *capped = scene_client(store, "capped", NULL);
+	struct tmem_pool *pool =
+		scene_pool(capped, "swap", TMEM_POOL_PERSISTENT);
+	uint32_t n = 0;
+
+	ck_assert_int_eq(tmem_store_client_set(
+				 store, scene_client_id(store, "capped"), &cap),
+			 0);
+	while (scene_put_random(pool, n, n + 1) == TMEM_OK)
+		n++;
+	settle();
+	for (uint32_t i = 0; i < PAGES; i++)
+		put_text(swap, i, i + 1);
+	for (uint32_t i = 0; i < 10; i++)
+		ck_assert_int_eq(scene_put_random(pool, n, n + 1),
+				 TMEM_REFUSED);
+	ck_assert_uint_eq(young(), PAGES);
+	tmem_pool_free(pool);
+	tmem_client_free(capped);
+	close_all();
+}
+END_TEST
+
 START_TEST(budget_shrinks)
 {
 	for (uint32_t i = 0; i < 1500; i++)
@@ -570,6 +598,7 @@ int main(void)
 		full,
 		no_room_is_wasted,
 		no_cap_is_wasted,
+		cap_of_another,
 		budget_shrinks,
 		no_memory_for_an_entry,
 		reopened,
