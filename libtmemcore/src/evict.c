@@ -56,15 +56,18 @@ static int64_t excess(const struct tmem_pool_state *pool)
 	return fresh - all * tmem_duel_way(&pool->duel)->fresh / 100;
 }
 
-/* A slot of the ghost for each leaf, about, as long as there is memory. */
+/* A slot of the ghost for each leaf, about, as long as there is memory. What a
+ * larger pool left behind goes. */
 static void fit_ghost(struct tmem_store *store, struct tmem_pool_shard *part)
 {
 	uint32_t slots = GHOST_MIN, *slot;
 
 	while (2 * slots <= part->queue.count)
 		slots *= 2;
-	if (slots <= part->ghost.slots)
+	if (slots <= part->ghost.slots && slots >= part->ghost.slots / 4)
 		return;
+	if (slots < part->ghost.slots)
+		tmem_pool_drop_ghost(store, part);
 	slot = tmem_budget_alloc(&store->budget, slots * sizeof(*slot));
 	if (!slot)
 		return;

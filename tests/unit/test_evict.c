@@ -504,6 +504,39 @@ START_TEST(a_shrunken_budget_is_kept_and_a_wider_one_used)
 }
 END_TEST
 
+/* Of a pool that has become small, eviction does not remember what it did of a
+ * large one. */
+START_TEST(what_eviction_remembers_goes_with_the_pages)
+{
+	const struct tmem_pool_state *state;
+	struct tmem_client *client;
+	uint8_t page[TMEM_PAGE_SIZE];
+	struct tmem_oid oid = {{1}};
+	struct tmem_pool *cache;
+	uint64_t released;
+	uint32_t slots = 0;
+
+	store = scene_store(32 * MIB, -1);
+	client = scene_client(store, "a", NULL);
+	cache = scene_pool(client, "cache", 0);
+	state = tmem_store_pool(store, scene_pool_id(store, "cache"));
+	memset(page, 1, sizeof(page));
+	for (uint32_t i = 0; i < 100000; i++)
+		ck_assert_int_eq(tmem_put(cache, &oid, 8 * i, page), TMEM_OK);
+	ck_assert_int_eq(tmem_store_reclaim(store, MIB, &released), 0);
+	ck_assert_uint_ge(state->shard[0].ghost.slots, 1024);
+	ck_assert_int_eq(tmem_store_set_budget(store, 4 * MIB), 0);
+	ck_assert_uint_lt(scene_pool_stat(cache, TMEM_POOL_STAT_pages), 50000);
+	for (unsigned s = 0; s < TMEM_SHARDS; s++)
+		slots += state->shard[s].ghost.slots;
+	ck_assert_uint_le(slots,
+			  4 * scene_pool_stat(cache, TMEM_POOL_STAT_pages));
+	tmem_pool_free(cache);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
 START_TEST(the_frozen_are_refused_and_may_read_and_flush)
 {
 	struct tmem_client *client;
@@ -678,6 +711,7 @@ int main(void)
 		what_is_called_freeable_can_be_freed,
 		reclaim_ends_however_much_is_put_meanwhile,
 		a_shrunken_budget_is_kept_and_a_wider_one_used,
+		what_eviction_remembers_goes_with_the_pages,
 		the_frozen_are_refused_and_may_read_and_flush,
 		recounts_miss_nothing_that_changes_meanwhile,
 		who_recounts_holds_nobody_up,
