@@ -49,7 +49,7 @@ void tmem_slab_free(struct tmem_slabs *slabs, uint64_t place);
 
 /** Slabs that fell empty and are still charged, until tmem_slab_end_all():
  * neighbours go back to the kernel together. */
-#define TMEM_SLAB_ENDS 256u
+#define TMEM_SLAB_ENDS 1024u
 struct tmem_slab_ends {
 	bool keep;	  /* as spare slabs, if these are not too many */
 	uint64_t bytes;	  /* given back, or kept, so far */
