@@ -157,7 +157,8 @@ static unsigned settle_batch(struct tmem_store *store, unsigned s,
 		tmem_content_unpin(&store->contents, c->young.content);
 	}
 	tmem_drops_drop(store, &drops);
-	tmem_cool_wake(store);
+	if (done)
+		tmem_cool_wake(store);
 	return done;
 }
 

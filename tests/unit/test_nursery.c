@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "arena-file.h"
+#include "cool.h"
 #include "fault.h"
 #include "pages.h"
 
@@ -365,6 +366,25 @@ START_TEST(budget_shrinks)
 END_TEST
 
 /* Without memory for its entry in the nursery a page is held raw, for good. */
+/* Pages that cannot be settled are nothing for cooling to wake up for: it would
+ * have them tried again, for ever. */
+START_TEST(stuck)
+{
+	close_all();
+	open_young(4 * MIB, -1, 4 * MIB, 0);
+	for (uint32_t i = 0; !tmem_cool_tight(store); i++)
+		put_text(swap, i, i + 1);
+	ck_assert_uint_gt(young(), 0);
+	atomic_store(&store->cool.fresh, false);
+	tmem_fault_arm(TMEM_FAULT_SLAB, 1, true);
+	ck_assert_int_eq(tmem_store_settle(store), -ENOMEM);
+	tmem_fault_arm(TMEM_FAULT_SLAB, 0, false);
+	ck_assert(!atomic_load(&store->cool.fresh));
+	settle();
+	close_all();
+}
+END_TEST
+
 START_TEST(no_memory_for_an_entry)
 {
 	put_text(swap, 1000, 1);
@@ -600,6 +620,7 @@ int main(void)
 		no_cap_is_wasted,
 		cap_of_another,
 		budget_shrinks,
+		stuck,
 		no_memory_for_an_entry,
 		reopened,
 		reopened_without,
