@@ -388,7 +388,7 @@ static bool entry_good(const struct tmem_store *store,
 
 unsigned tmem_nursery_check(const struct tmem_store *store)
 {
-	uint64_t pages = 0;
+	uint64_t pages = 0, counted = 0;
 	unsigned bad = 0;
 
 	for (unsigned s = 0; s < TMEM_SHARDS; s++) {
@@ -404,5 +404,11 @@ unsigned tmem_nursery_check(const struct tmem_store *store)
 		bad += live != ring->live || ring->settling;
 		pages += live;
 	}
-	return bad + (pages != tmem_nursery_pages(store));
+	for (uint32_t i = 0; i < store->pool_end; i++) {
+		const struct tmem_pool_state *pool = tmem_store_pool(store, i);
+
+		if (pool)
+			counted += atomic_load(&pool->young);
+	}
+	return bad + (pages != tmem_nursery_pages(store)) + (pages != counted);
 }
