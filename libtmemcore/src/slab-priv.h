@@ -16,6 +16,7 @@
 #ifndef TMEM_SLAB_PRIV_H
 #define TMEM_SLAB_PRIV_H
 
+#include "lane.h"
 #include "lock.h"
 #include "slab.h"
 
@@ -23,14 +24,15 @@
 #define SLAB_PAGES_LEAST 8u
 #define SLAB_PAGES_MOST	 (TMEM_SLAB_SIZE / SLAB_PAGE)
 
-/* Smallest slots first. */
-#define SLAB_CLASSES 102u
+/* Smallest slots first; of raw pages, a class for each lane. */
+#define SLAB_RAW     101u
+#define SLAB_CLASSES (SLAB_RAW + TMEM_LANES)
 struct slab_shape {
 	uint16_t slot;	/* bytes */
 	uint16_t pages; /* of a slab: the first ones of its 64 KiB */
 };
 extern const struct slab_shape slab_shape[SLAB_CLASSES];
-/* The class for size bytes, 1 to 4096. */
+/* The class for size bytes, 1 to 4096; of raw pages, the calling thread's. */
 unsigned slab_class_of(uint32_t size);
 
 /* Lists of slabs with free slots, by eighths in use. */
@@ -83,6 +85,7 @@ struct slab_class {
 	uint32_t slabs;		  /* in any state */
 	uint32_t slots;		  /* a slab; never changes */
 	uint32_t slot_bytes;	  /* likewise */
+	uint8_t apart[64];	  /* no cache line has two classes */
 };
 
 /* Spare slabs that have the same number of pages; under the ids lock. */

@@ -248,10 +248,11 @@ static int alloc_in(struct tmem_slabs *slabs, enum tmem_kind kind,
 	return r;
 }
 
+/* A slot that is there, of class or one after it. */
 static int alloc_stretched(struct tmem_slabs *slabs, enum tmem_kind kind,
 			   unsigned class, uint32_t owner, uint64_t *place)
 {
-	while (++class < SLAB_CLASSES) {
+	for (; class < SLAB_CLASSES; class ++) {
 		/* A peek: what is missed is a slot that came just now. */
 		if (atomic_load_explicit(&slabs->class[kind][class].listed,
 					 memory_order_relaxed) &&
@@ -266,16 +267,23 @@ int tmem_slab_alloc(struct tmem_slabs *slabs, enum tmem_kind kind,
 		    uint64_t *place)
 {
 	unsigned class = slab_class_of(size);
+	bool raw = class >= SLAB_RAW;
+	/* Raw slots are alike, in whatever lane. */
+	unsigned larger = raw ? SLAB_RAW : class + 1;
 	int r;
 
 	assert(owner >= 1 && owner < SLAB_FREE);
 	if (tmem_fault(TMEM_FAULT_SLAB))
 		return -ENOMEM;
+	/* What is moved is not to open a slab of the mover's lane. */
+	if (raw && stretch &&
+	    alloc_stretched(slabs, kind, larger, owner, place) == 0)
+		return 0;
 	r = alloc_in(slabs, kind, class, owner, true, place);
 	if (r < 0 && tmem_slab_trim(slabs, TMEM_SLAB_SIZE) > 0)
 		r = alloc_in(slabs, kind, class, owner, true, place);
-	if (r < 0 && stretch &&
-	    alloc_stretched(slabs, kind, class, owner, place) == 0)
+	if (r < 0 && (raw || stretch) &&
+	    alloc_stretched(slabs, kind, larger, owner, place) == 0)
 		return 0;
 	return r;
 }

@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <string.h>
 #include "fault.h"
+#include "lane.h"
 
 #define GROUP_CHUNKS 64u
 #define CHUNK_WORDS  (TMEM_TABLE_CHUNK / 64u)
@@ -263,7 +264,8 @@ static uint32_t find_avail(struct tmem_table *table)
 
 static int alloc_locked(struct tmem_table *table, uint32_t *id)
 {
-	uint32_t c, w = 0, r;
+	const uint32_t lane = tmem_lane() * (CHUNK_WORDS / TMEM_LANES);
+	uint32_t c, w = lane, r;
 	struct tmem_table_group *group;
 	struct chunk *chunk;
 	int err;
@@ -279,8 +281,9 @@ static int alloc_locked(struct tmem_table *table, uint32_t *id)
 	}
 	group = group_at(table, c);
 	chunk = &group->chunk[c % GROUP_CHUNKS];
-	while (!chunk->free[w])
-		w++;
+	/* Other lanes' parts of the chunk last. */
+	for (uint32_t i = 1; !chunk->free[w]; i++)
+		w = i ^ lane;
 	r = w * 64 + (uint32_t)__builtin_ctzll(chunk->free[w]);
 	claim(table, group, c, r);
 	*id = c * TMEM_TABLE_CHUNK + r + 1;

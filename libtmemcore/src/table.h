@@ -64,10 +64,11 @@ int tmem_table_init(struct tmem_table *table, struct tmem_arena *arena,
 /** The arena's bytes stay, and stay charged. */
 void tmem_table_deinit(struct tmem_table *table);
 
-/** Take a free record, lowest chunk first. Its bytes are all zero in a fresh
- * chunk and whatever its last owner left otherwise: the owner clears the
- * commit field before freeing. *id is set. Returns 0; -ENOMEM when the budget
- * refuses; -ENOSPC when the tmpfs is full or all ids are taken. */
+/** Take a free record, lowest chunk first, and there from the part of the
+ * thread's lane if it can be. Its bytes are all zero in a fresh chunk and
+ * whatever its last owner left otherwise: the owner clears the commit field
+ * before freeing. *id is set. Returns 0; -ENOMEM when the budget refuses;
+ * -ENOSPC when the tmpfs is full or all ids are taken. */
 int tmem_table_alloc(struct tmem_table *table, uint32_t *id);
 void tmem_table_free(struct tmem_table *table, uint32_t id);
 /** The same of many records, in one hold of the lock. */
