@@ -68,7 +68,7 @@ int tmem_content_new(struct tmem_contents *contents,
 		meta->chain = (uint32_t)(spec->fill >> 32);
 	} else {
 		r = tmem_slab_alloc(contents->slabs, spec->kind, spec->size,
-				    new, spec->stretch, &w.place);
+				    new, spec->how, &w.place);
 		if (r < 0) {
 			tmem_table_free(&contents->table, new);
 			return r;
@@ -273,8 +273,8 @@ int tmem_content_move(void *ctx, uint32_t id, uint64_t place)
 	if ((unsigned)w.codec < TMEM_CODEC_RAW || w.place != place)
 		goto out;
 	old_place = w.place;
-	r = tmem_slab_alloc(contents->slabs, w.kind, w.size, id, true,
-			    &w.place);
+	r = tmem_slab_alloc(contents->slabs, w.kind, w.size, id,
+			    TMEM_SLAB_STRETCH, &w.place);
 	if (r < 0)
 		goto out;
 	memcpy(tmem_slab_at(contents->slabs, w.place),
@@ -313,7 +313,8 @@ static int new_slot(struct tmem_contents *contents, uint32_t id,
 {
 	struct tmem_slabs *slabs = contents->slabs;
 	uint64_t old = w->place;
-	int r = tmem_slab_alloc(slabs, w->kind, w->size, id, true, &w->place);
+	int r = tmem_slab_alloc(slabs, w->kind, w->size, id, TMEM_SLAB_STRETCH,
+				&w->place);
 
 	if (r < 0)
 		return r;

@@ -150,7 +150,7 @@ struct tmem_content_spec {
 	uint32_t size;	   /* of bytes; FILL: 0 */
 	const void *bytes; /* FILL: unused */
 	uint64_t fill;	   /* FILL: the word */
-	bool stretch;	   /* a larger slot will do */
+	unsigned how;	   /* to take a slot: enum tmem_slab_how */
 };
 
 /** Make a content with one reference, the caller's, and enter it into the

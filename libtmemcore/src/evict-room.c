@@ -110,6 +110,10 @@ static uint64_t spares_for_records(struct tmem_store *store, unsigned made)
 			      BATCH_MIN << (made < 24 ? made : 24));
 }
 
+/* At first, a slab that compaction can give, or else the slots of the pages in
+ * a batch, which are of the sizes that are put: moving contents until whole
+ * slabs are free would cost more than the pages that come. Where that was not
+ * enough, whole slabs, and more each time. */
 static bool make_room(struct tmem_store *store, unsigned made)
 {
 	uint64_t want = batch_bytes(store) << (made < 24 ? made : 24);
@@ -118,7 +122,7 @@ static bool make_room(struct tmem_store *store, unsigned made)
 	struct tmem_slab_ends ends;
 
 	if (freed < want)
-		freed += compact(store, want - freed, true);
+		freed += compact(store, made ? want - freed : 1, true);
 	if (freed && made == 0)
 		return true;
 	tmem_slab_ends_init(&ends, true);
@@ -129,7 +133,8 @@ static bool make_room(struct tmem_store *store, unsigned made)
 			break;
 		tmem_slab_end_all(store->slabs, &ends);
 		evicted += batch;
-		freed += compact(store, want, true);
+		if (made)
+			freed += compact(store, want, true);
 	}
 	freed += ends.bytes;
 	/* Nothing ephemeral is left, or it did not help. */

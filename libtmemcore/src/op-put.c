@@ -80,15 +80,21 @@ static enum tmem_refusal refusal_of(int r)
 					    : TMEM_REFUSAL_FAULT;
 }
 
-/* One try; a full store takes no page even where it has slots. */
-static int new_content(struct put *put, const struct tmem_content_spec *spec,
+/* One try. A full store takes what finds a slot: who evicts a batch of pages
+ * makes slots of the sizes that are put. Over its budget it takes nothing. */
+static int new_content(struct put *put, const struct tmem_content_spec *page,
 		       uint32_t *id)
 {
 	struct tmem_store *store = put->b->store;
+	struct tmem_content_spec spec = *page;
 
-	if (tmem_budget_full(&store->budget, tmem_slab_spare(store->slabs)))
-		return -ENOMEM;
-	return tmem_content_new(&store->contents, spec, id);
+	if (tmem_budget_full(&store->budget, tmem_slab_spare(store->slabs))) {
+		if (spec.codec == TMEM_CODEC_FILL ||
+		    tmem_budget_excess(&store->budget))
+			return -ENOMEM;
+		spec.how |= TMEM_SLAB_NO_NEW;
+	}
+	return tmem_content_new(&store->contents, &spec, id);
 }
 
 static unsigned most_tries(const struct put *put)
@@ -126,7 +132,7 @@ static uint32_t make_content(struct put *put, struct tmem_content_spec *spec)
 		if (last || put->why != TMEM_REFUSAL_NOMEM)
 			return 0;
 		/* Once there is no room left to make, a larger slot will do. */
-		spec->stretch = true;
+		spec->how = TMEM_SLAB_STRETCH;
 		last = tries == most_tries(put) ||
 		       !make_room(put, rooms, &made);
 	}

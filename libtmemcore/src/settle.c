@@ -52,7 +52,7 @@ static void make_compressed(struct tmem_store *store, struct coming *c)
 		.hash = c->hash,
 		.codec = (enum tmem_codec)c->young.codec,
 		.bytes = out,
-		.stretch = true,
+		.how = TMEM_SLAB_STRETCH,
 	};
 	uint64_t place;
 

@@ -263,11 +263,11 @@ static int alloc_stretched(struct tmem_slabs *slabs, enum tmem_kind kind,
 }
 
 int tmem_slab_alloc(struct tmem_slabs *slabs, enum tmem_kind kind,
-		    uint32_t size, uint32_t owner, bool stretch,
+		    uint32_t size, uint32_t owner, unsigned how,
 		    uint64_t *place)
 {
 	unsigned class = slab_class_of(size);
-	bool raw = class >= SLAB_RAW;
+	bool raw = class >= SLAB_RAW, grow = !(how & TMEM_SLAB_NO_NEW);
 	/* Raw slots are alike, in whatever lane. */
 	unsigned larger = raw ? SLAB_RAW : class + 1;
 	int r;
@@ -276,13 +276,13 @@ int tmem_slab_alloc(struct tmem_slabs *slabs, enum tmem_kind kind,
 	if (tmem_fault(TMEM_FAULT_SLAB))
 		return -ENOMEM;
 	/* What is moved is not to open a slab of the mover's lane. */
-	if (raw && stretch &&
+	if (raw && (how & TMEM_SLAB_STRETCH) &&
 	    alloc_stretched(slabs, kind, larger, owner, place) == 0)
 		return 0;
-	r = alloc_in(slabs, kind, class, owner, true, place);
-	if (r < 0 && tmem_slab_trim(slabs, TMEM_SLAB_SIZE) > 0)
+	r = alloc_in(slabs, kind, class, owner, grow, place);
+	if (r < 0 && grow && tmem_slab_trim(slabs, TMEM_SLAB_SIZE) > 0)
 		r = alloc_in(slabs, kind, class, owner, true, place);
-	if (r < 0 && (raw || stretch) &&
+	if (r < 0 && (raw || how & TMEM_SLAB_STRETCH) &&
 	    alloc_stretched(slabs, kind, larger, owner, place) == 0)
 		return 0;
 	return r;

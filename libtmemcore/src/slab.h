@@ -33,14 +33,20 @@ struct tmem_slabs *tmem_slabs_free(struct tmem_slabs *slabs);
 /** Bytes of a slot for a content of size bytes. */
 uint32_t tmem_slab_slot_size(uint32_t size);
 
+enum tmem_slab_how {
+	TMEM_SLAB_STRETCH = 1, /**< a slot of a larger class will do */
+	TMEM_SLAB_NO_NEW = 2,  /**< only a slot that is there */
+};
+
 /**
  * Take a slot for size bytes (1 to 4096) whose owner is content id owner:
  * fullest slabs first, so that sparse ones drain; a new slab when none has a
- * free slot; when that is refused and stretch is set, a free slot of a larger
- * class. *place is set. Returns 0; -ENOMEM (budget) or -ENOSPC (tmpfs full).
+ * free slot, unless how says otherwise; when that is refused, with
+ * TMEM_SLAB_STRETCH, a free slot of a larger class. *place is set. Returns 0;
+ * -ENOMEM (budget, or no slot) or -ENOSPC (tmpfs full).
  */
 int tmem_slab_alloc(struct tmem_slabs *slabs, enum tmem_kind kind,
-		    uint32_t size, uint32_t owner, bool stretch,
+		    uint32_t size, uint32_t owner, unsigned how,
 		    uint64_t *place);
 
 /** Give a slot back. A slab that falls empty becomes spare: it serves whoever
