@@ -168,15 +168,25 @@ static bool leave_late(struct tmem_dedup_part *part, uint32_t id, uint32_t what)
 	for (unsigned i = 0; i < TMEM_DEDUP_LATE; i++) {
 		uint64_t empty = 0;
 
-		if (!atomic_compare_exchange_strong_explicit(
+		if (atomic_compare_exchange_strong_explicit(
 			    &part->late[i], &empty, entry, memory_order_release,
 			    memory_order_relaxed))
-			continue;
-		atomic_fetch_add_explicit(&part->lates, 1,
-					  memory_order_relaxed);
-		return true;
+			return true;
 	}
 	return false;
+}
+
+/* Whether anything is left. The slots themselves are looked at: a count of them
+ * would for a moment not agree, and who is to let go would turn around on it.
+ */
+static bool any_late(const struct tmem_dedup_part *part)
+{
+	uint64_t any = 0;
+
+	for (unsigned i = 0; i < TMEM_DEDUP_LATE; i++)
+		any |= atomic_load_explicit(&part->late[i],
+					    memory_order_relaxed);
+	return any;
 }
 
 /* Put down what was left to the lock's holder. Returns how many were freed. */
@@ -186,8 +196,6 @@ static unsigned take_late(struct tmem_contents *contents,
 {
 	unsigned count = 0;
 
-	if (!atomic_load_explicit(&part->lates, memory_order_relaxed))
-		return 0;
 	for (unsigned i = 0; i < TMEM_DEDUP_LATE; i++) {
 		uint64_t entry = atomic_exchange_explicit(&part->late[i], 0,
 							  memory_order_acquire);
@@ -195,8 +203,6 @@ static unsigned take_late(struct tmem_contents *contents,
 
 		if (!entry)
 			continue;
-		atomic_fetch_sub_explicit(&part->lates, 1,
-					  memory_order_relaxed);
 		if (put_down_locked(contents, part, id, hash_of(contents, id),
 				    (uint32_t)(entry >> 32)))
 			freed[count++] = id;
@@ -213,18 +219,21 @@ TMEM_TSA(no_thread_safety_analysis)
 static void release_part(struct tmem_contents *contents,
 			 struct tmem_dedup_part *part)
 {
-	do {
+	tmem_lock_release(&part->lock);
+	for (;;) {
 		uint32_t freed[TMEM_DEDUP_LATE];
-		unsigned count = take_late(contents, part, freed);
+		unsigned count;
 
+		/* Who left something, and could not get the lock, did so before
+		 * it was let go: it is seen now. */
+		atomic_thread_fence(memory_order_seq_cst);
+		if (!any_late(part) || !tmem_lock_try(&part->lock))
+			return;
+		count = take_late(contents, part, freed);
 		tmem_lock_release(&part->lock);
 		for (unsigned i = 0; i < count; i++)
 			tmem_content_free(contents, freed[i]);
-		/* Who left something since, and could not get the lock, did so
-		 * before it was let go: it is seen now. */
-		atomic_thread_fence(memory_order_seq_cst);
-	} while (atomic_load_explicit(&part->lates, memory_order_relaxed) &&
-		 tmem_lock_try(&part->lock));
+	}
 }
 
 static bool among(const uint32_t *ids, unsigned count, uint32_t id)

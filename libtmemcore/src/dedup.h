@@ -36,10 +36,8 @@ struct tmem_dedup_part {
 	struct tmem_buckets buckets;
 	uint32_t fill[TMEM_DEDUP_FILLS];
 	/* What is to be put down (what << 32 | content id) by whoever has the
-	 * lock before it lets go, and how many there are. Not under the lock.
-	 */
+	 * lock before it lets go. Not under the lock. */
 	_Atomic(uint64_t) late[TMEM_DEDUP_LATE];
-	_Atomic(uint32_t) lates;
 };
 
 struct tmem_dedup_table {
