@@ -228,8 +228,21 @@ int tmem_content_read(struct tmem_contents *contents, uint32_t id, void *page)
 	return r;
 }
 
-/* Pin a content that may be gone, for nobody else to read meanwhile. The
- * table's lock keeps its record in memory while this looks. */
+/* The word of a content that may be gone; no codec when it is. The table's lock
+ * keeps its record in memory while this looks. */
+static struct tmem_content_word peek(struct tmem_contents *contents,
+				     uint32_t id)
+{
+	struct tmem_content_word w = {.codec = TMEM_CODEC_NONE};
+
+	tmem_lock_acquire(&contents->table.lock);
+	if (tmem_table_backed(&contents->table, id))
+		w = tmem_content_load(contents, id);
+	tmem_lock_release(&contents->table.lock);
+	return w;
+}
+
+/* Pin a content that may be gone, for nobody else to read meanwhile. */
 static bool pin_exclusive(struct tmem_contents *contents, uint32_t id)
 {
 	bool pinned = false;
@@ -259,34 +272,46 @@ static bool pin_exclusive(struct tmem_contents *contents, uint32_t id)
 	return pinned;
 }
 
+static bool is_at(struct tmem_content_word w, uint64_t place)
+{
+	return (unsigned)w.codec >= TMEM_CODEC_RAW && w.place == place;
+}
+
 int tmem_content_move(void *ctx, uint32_t id, uint64_t place)
 {
 	struct tmem_contents *contents = ctx;
-	struct tmem_content_word w;
-	uint64_t old_place;
-	int r = -EAGAIN;
+	struct tmem_slabs *slabs = contents->slabs;
+	struct tmem_content_word w, seen = peek(contents, id);
+	uint64_t new_place;
+	bool moved;
+	int r;
 
-	if (!pin_exclusive(contents, id))
-		return -EAGAIN;
 	/* It may be another content by now, elsewhere or not complete. */
-	w = tmem_content_load(contents, id);
-	if ((unsigned)w.codec < TMEM_CODEC_RAW || w.place != place)
-		goto out;
-	old_place = w.place;
-	r = tmem_slab_alloc(contents->slabs, w.kind, w.size, id,
-			    TMEM_SLAB_STRETCH, &w.place);
+	if (!is_at(seen, place))
+		return -EAGAIN;
+	/* Before the pin: readers wait for that, and this may take long. */
+	r = tmem_slab_alloc(slabs, seen.kind, seen.size, id, TMEM_SLAB_STRETCH,
+			    &new_place);
 	if (r < 0)
-		goto out;
-	memcpy(tmem_slab_at(contents->slabs, w.place),
-	       tmem_slab_at(contents->slabs, old_place), w.size);
-	atomic_store_explicit(tmem_content_word(contents, id),
-			      tmem_word_pack(w), memory_order_release);
-	tmem_slab_free(contents->slabs, old_place);
-	atomic_fetch_add_explicit(&contents->compactions, 1,
-				  memory_order_relaxed);
-out:
+		return r;
+	if (!pin_exclusive(contents, id)) {
+		tmem_slab_free(slabs, new_place);
+		return -EAGAIN;
+	}
+	w = tmem_content_load(contents, id);
+	moved = is_at(w, place) && w.size == seen.size && w.kind == seen.kind;
+	if (moved) {
+		memcpy(tmem_slab_at(slabs, new_place),
+		       tmem_slab_at(slabs, place), w.size);
+		w.place = new_place;
+		atomic_store_explicit(tmem_content_word(contents, id),
+				      tmem_word_pack(w), memory_order_release);
+		atomic_fetch_add_explicit(&contents->compactions, 1,
+					  memory_order_relaxed);
+	}
 	put_down(contents, id, TMEM_PINS_MASK);
-	return r;
+	tmem_slab_free(slabs, moved ? place : new_place);
+	return moved ? 0 : -EAGAIN;
 }
 
 /* Make the caller's pin, the only one, exclusive. */

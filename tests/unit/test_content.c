@@ -73,12 +73,16 @@ static uint64_t place_of(uint32_t id)
 
 START_TEST(a_pinned_content_is_not_moved)
 {
+	struct tmem_slab_stats stats;
 	uint32_t id = new_content(TMEM_PAGE_SIZE, 1);
 	uint64_t place = place_of(id);
 
 	tmem_content_pin(&contents, id);
 	ck_assert_int_eq(tmem_content_move(&contents, id, place), -EAGAIN);
 	ck_assert_uint_eq(place_of(id), place);
+	/* The slot it was to have is free again. */
+	tmem_slab_stats(slabs, &stats);
+	ck_assert_uint_eq(stats.used_slots, 1);
 	tmem_content_unpin(&contents, id);
 	ck_assert_int_eq(tmem_content_move(&contents, id, place), 0);
 	ck_assert_uint_ne(place_of(id), place);
