@@ -10,12 +10,12 @@
 #include <stddef.h>
 
 static const char *const class_names[TMEM_LOCK_CLASSES] = {
-	[TMEM_LOCK_RECOUNT] = "recount", [TMEM_LOCK_ADMIN] = "admin",
-	[TMEM_LOCK_COMPACT] = "compact", [TMEM_LOCK_COOL] = "cool",
-	[TMEM_LOCK_SHARD] = "shard",	 [TMEM_LOCK_DUEL] = "duel",
-	[TMEM_LOCK_DEDUP] = "dedup",	 [TMEM_LOCK_SLAB] = "slab",
-	[TMEM_LOCK_TABLE] = "table",	 [TMEM_LOCK_ARENA] = "arena",
-	[TMEM_LOCK_CODEC] = "codec",
+	[TMEM_LOCK_BUDGET] = "budget", [TMEM_LOCK_RECOUNT] = "recount",
+	[TMEM_LOCK_ADMIN] = "admin",   [TMEM_LOCK_COMPACT] = "compact",
+	[TMEM_LOCK_COOL] = "cool",     [TMEM_LOCK_SHARD] = "shard",
+	[TMEM_LOCK_DUEL] = "duel",     [TMEM_LOCK_DEDUP] = "dedup",
+	[TMEM_LOCK_SLAB] = "slab",     [TMEM_LOCK_TABLE] = "table",
+	[TMEM_LOCK_ARENA] = "arena",   [TMEM_LOCK_CODEC] = "codec",
 };
 
 /* Relaxed: these are statistics, they order nothing. */

@@ -24,6 +24,7 @@
 /** Lock classes in rank order, outermost first. What each guards is written
  * where the lock is declared. */
 enum tmem_lock_class {
+	TMEM_LOCK_BUDGET,  /**< one change of the budget at a time */
 	TMEM_LOCK_COMPACT, /**< one compaction or eviction sweep at a time */
 	TMEM_LOCK_COOL,	   /**< one thread that cools at a time */
 	TMEM_LOCK_RECOUNT, /**< one recount of charges at a time */

@@ -161,6 +161,7 @@ struct tmem_recount {
 
 struct tmem_store {
 	struct tmem_budget budget;
+	struct tmem_lock resize; /* one change of the budget at a time */
 	struct tmem_arena arena;
 	struct tmem_slabs *slabs;
 	struct tmem_codecs *codecs;

@@ -138,6 +138,7 @@ err_codecs:
 
 static void close_locks(struct tmem_store *store)
 {
+	tmem_lock_deinit(&store->resize);
 	tmem_lock_deinit(&store->cool.lock);
 	tmem_lock_deinit(&store->compact);
 	tmem_lock_deinit(&store->recount.lock);
@@ -157,8 +158,13 @@ static int open_locks(struct tmem_store *store)
 	if (r < 0)
 		goto err_recount;
 	r = tmem_lock_init(&store->cool.lock, TMEM_LOCK_COOL);
+	if (r < 0)
+		goto err_compact;
+	r = tmem_lock_init(&store->resize, TMEM_LOCK_BUDGET);
 	if (r == 0)
 		return 0;
+	tmem_lock_deinit(&store->cool.lock);
+err_compact:
 	tmem_lock_deinit(&store->compact);
 err_recount:
 	tmem_lock_deinit(&store->recount.lock);
@@ -276,7 +282,8 @@ static uint64_t used(const struct tmem_store *store)
 	return atomic_load_explicit(&store->budget.used, memory_order_relaxed);
 }
 
-/* Down to the limit, by what eviction gives and then by cooling. */
+/* Down to the limit, by what eviction gives and then by cooling. Resize lock:
+ * the slack is this one's. */
 static void shrink(struct tmem_store *store, uint64_t limit)
 {
 	uint64_t now = used(store);
@@ -294,13 +301,18 @@ static void shrink(struct tmem_store *store, uint64_t limit)
 
 int tmem_store_set_budget(struct tmem_store *store, uint64_t budget)
 {
+	int r;
+
 	if (budget < TMEM_BUDGET_MIN || budget > store->arena.capacity)
 		return -EINVAL;
+	tmem_lock_acquire(&store->resize);
 	atomic_store_explicit(&store->budget.limit, budget,
 			      memory_order_relaxed);
 	shrink(store, budget);
+	r = used(store) > budget ? -ENOMEM : 0;
+	tmem_lock_release(&store->resize);
 	tmem_cool_wake(store);
-	return used(store) > budget ? -ENOMEM : 0;
+	return r;
 }
 
 int tmem_store_reclaim(struct tmem_store *store, uint64_t bytes,
