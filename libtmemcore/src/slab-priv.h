@@ -117,6 +117,7 @@ struct tmem_slabs {
 	/* Who is told that there is something to do in the background. */
 	tmem_slab_wake_fn *wake;
 	void *wake_ctx;
+	_Atomic(bool) untidy;	   /* who tidies knows, and will look again */
 	_Atomic(uint32_t) stirred; /* times a class had slots for a slab */
 
 	_Atomic(uint64_t) bytes[TMEM_KINDS];

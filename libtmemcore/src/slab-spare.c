@@ -333,13 +333,24 @@ uint64_t tmem_slab_trim(struct tmem_slabs *slabs, uint64_t bytes)
 	return trim_to(slabs, spare > bytes ? spare - bytes : 0);
 }
 
-bool tmem_slab_untidy(const struct tmem_slabs *slabs)
+static bool above_reserve(const struct tmem_slabs *slabs)
 {
 	return tmem_slab_spare(slabs) > reserve(slabs);
 }
 
+bool tmem_slab_untidy(struct tmem_slabs *slabs)
+{
+	/* Who leaves slabs after the look wakes. */
+	atomic_store(&slabs->untidy, false);
+	if (!above_reserve(slabs))
+		return false;
+	atomic_store(&slabs->untidy, true);
+	return true;
+}
+
 void tmem_slab_tidy(struct tmem_slabs *slabs)
 {
+	atomic_store(&slabs->untidy, false);
 	trim_to(slabs, reserve(slabs));
 }
 
@@ -376,7 +387,7 @@ int slab_take(struct tmem_slabs *slabs, uint32_t pages, uint32_t *out)
 uint64_t slab_leave(struct tmem_slabs *slabs, uint32_t *ids, unsigned count,
 		    bool keep)
 {
-	uint64_t bytes = 0, before = tmem_slab_spare(slabs);
+	uint64_t bytes = 0;
 
 	if (!keep || tmem_budget_excess(slabs->arena->budget))
 		return punch(slabs, ids, count);
@@ -385,8 +396,11 @@ uint64_t slab_leave(struct tmem_slabs *slabs, uint32_t *ids, unsigned count,
 	leave(slabs, ids, count);
 	if (tmem_slab_spare(slabs) > most_spare(slabs))
 		trim_to(slabs, most_spare(slabs) / 2);
-	else if (slabs->wake && before <= reserve(slabs) &&
-		 tmem_slab_untidy(slabs))
+	/* Not only when they come to be too many: the reserve gets smaller too.
+	 */
+	if (slabs->wake && above_reserve(slabs) &&
+	    !atomic_load(&slabs->untidy) &&
+	    !atomic_exchange(&slabs->untidy, true))
 		slabs->wake(slabs->wake_ctx);
 	return bytes;
 }

@@ -126,9 +126,9 @@ void tmem_slab_set_wake(struct tmem_slabs *slabs, tmem_slab_wake_fn *wake,
 /** Add a slab to the spare ones if there are too few, and room for it in the
  * budget. Returns whether there may be more to do. */
 bool tmem_slab_reserve(struct tmem_slabs *slabs);
-/** Whether there are more spare slabs than the reserve has; give back those
- * above it. */
-bool tmem_slab_untidy(const struct tmem_slabs *slabs);
+/** Whether there are more spare slabs than the reserve has: then the caller is
+ * not woken for it before he asks again. Give back those above it. */
+bool tmem_slab_untidy(struct tmem_slabs *slabs);
 void tmem_slab_tidy(struct tmem_slabs *slabs);
 /** Slabs that any class took, ever. */
 uint64_t tmem_slab_taken(const struct tmem_slabs *slabs);

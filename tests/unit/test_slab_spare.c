@@ -208,6 +208,17 @@ START_TEST(what_is_more_than_the_reserve_is_tidied_away)
 	tmem_slab_tidy(slabs);
 	ck_assert_uint_eq(stats().spare_bytes, RESERVE);
 	ck_assert(!tmem_slab_untidy(slabs));
+
+	/* It is the reserve that gets smaller. */
+	budget.limit = 16 << 20;
+	woken = 0;
+	fill_and_empty(RAW, 2 * RAW_SLOTS);
+	ck_assert_uint_eq(woken, 1);
+	ck_assert(tmem_slab_untidy(slabs));
+	fill_and_empty(RAW, RAW_SLOTS);
+	ck_assert_uint_eq(woken, 1);
+	tmem_slab_tidy(slabs);
+	ck_assert(!tmem_slab_untidy(slabs));
 }
 END_TEST
 
