@@ -37,6 +37,9 @@
 
 #define LAP_MS 1000u
 
+/* Who finds another at it looks again so much later. */
+#define RETRY_MS 20
+
 /* After a pass that gained nothing, who is to be refused is not held up by
  * another one for so long. */
 #define DRY_MS 1000u
@@ -294,11 +297,13 @@ int tmem_cool_job(struct tmem_store *store)
 	int wait;
 
 	/* Not while puts wait for young pages to be settled, which this would
-	 * keep a processor from. Whoever has the lock goes on by himself. */
+	 * keep a processor from. */
 	if (store->no_cold || !tmem_cool_tight(store) ||
-	    atomic_load_explicit(&store->nursery.hurry, memory_order_relaxed) ||
-	    !tmem_lock_try(&cool->lock))
+	    atomic_load_explicit(&store->nursery.hurry, memory_order_relaxed))
 		return TMEM_WORKER_NEVER;
+	/* Who needs room has it, and leaves the lap where it is. */
+	if (!tmem_lock_try(&cool->lock))
+		return RETRY_MS;
 	wait = begin_lap(cool);
 	if (wait == 0)
 		lap_some(store, false, &gained);

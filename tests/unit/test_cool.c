@@ -209,6 +209,41 @@ START_TEST(an_idle_store_is_left_alone)
 }
 END_TEST
 
+static void *hold_cool(void *arg)
+{
+	pthread_barrier_t *held = arg;
+
+	tmem_lock_acquire(&store->cool.lock);
+	pthread_barrier_wait(held);
+	pthread_barrier_wait(held);
+	tmem_lock_release(&store->cool.lock);
+	return NULL;
+}
+
+/* Who makes room for a put is at it. */
+START_TEST(a_lap_waits_its_turn)
+{
+	pthread_barrier_t held;
+	pthread_t thread;
+	int ms;
+
+	open_store(64 * MIB);
+	tighten();
+	pthread_barrier_init(&held, NULL, 2);
+	ck_assert_int_eq(pthread_create(&thread, NULL, hold_cool, &held), 0);
+	pthread_barrier_wait(&held);
+	ms = tmem_cool_job(store);
+	pthread_barrier_wait(&held);
+	pthread_join(thread, NULL);
+	pthread_barrier_destroy(&held);
+	ck_assert_int_gt(ms, 0);
+	ck_assert_int_lt(ms, 1000);
+	lap();
+	loosen();
+	close_store();
+}
+END_TEST
+
 START_TEST(a_lap_ends_when_the_budget_is_no_longer_tight)
 {
 	struct tmem_pool *pool;
@@ -461,6 +496,7 @@ int main(void)
 		what_is_shared_is_cooled_once_and_for_all,
 		what_is_read_stays_warm,
 		an_idle_store_is_left_alone,
+		a_lap_waits_its_turn,
 		a_lap_ends_when_the_budget_is_no_longer_tight,
 		raw_pools_stay_raw,
 		what_does_not_compress_is_tried_once,
