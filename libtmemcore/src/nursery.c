@@ -266,8 +266,11 @@ void tmem_nursery_came(struct tmem_store *store)
 
 	/* Both are nearly always set already. One order (seq_cst) of counting
 	 * the page, looking at awake, and of the other two in doze(). */
-	if (!atomic_load(&nursery->awake))
-		wake = !atomic_exchange(&nursery->awake, true);
+	if (!atomic_load(&nursery->awake) &&
+	    !atomic_exchange(&nursery->awake, true)) {
+		atomic_store(&nursery->stuck, 0);
+		wake = true;
+	}
 	if (!atomic_load_explicit(&nursery->hurry, memory_order_relaxed) &&
 	    tmem_nursery_pages(store) > most_pages(store) / 2)
 		wake |= !atomic_exchange(&nursery->hurry, true);
@@ -348,9 +351,13 @@ int tmem_nursery_job(struct tmem_store *store)
 		return wait < RETRY_MS ? wait : RETRY_MS;
 	case TMEM_SETTLE_STUCK:
 		/* No room for them to get smaller: until somebody puts again,
-		 * or needs room and makes it, they may as well stay. */
+		 * or needs room and makes it, they may as well stay, once all
+		 * there are were tried. */
 		atomic_store(&store->nursery.awake, false);
-		return TMEM_WORKER_NEVER;
+		if (atomic_load(&store->nursery.stuck) >=
+		    tmem_nursery_pages(store))
+			return TMEM_WORKER_NEVER;
+		return wait < RETRY_MS ? wait : RETRY_MS;
 	default:
 		return wait;
 	}

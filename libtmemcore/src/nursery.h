@@ -70,6 +70,8 @@ struct tmem_nursery {
 	_Atomic(uint32_t) cursor;  /* shard where settling goes on */
 	_Atomic(uint32_t) batches; /* settled; who waits for one sleeps here */
 	_Atomic(uint32_t) waiting;
+	/* Pages tried in vain since the last that was settled, or came. */
+	_Atomic(uint64_t) stuck;
 	_Atomic(uint64_t) full; /* pages put that found no room here */
 	struct tmem_young_ring ring[32];
 };

@@ -203,11 +203,14 @@ enum tmem_settle tmem_settle_some(struct tmem_store *store, bool of_age)
 			TMEM_SHARDS;
 		enum tmem_settle one = settle_shard(store, s, of_age, &stuck);
 
-		if (one == TMEM_SETTLE_SOME)
+		if (one == TMEM_SETTLE_SOME) {
+			atomic_store(&store->nursery.stuck, 0);
 			return one;
+		}
 		if (one > all)
 			all = one;
 	}
+	atomic_fetch_add(&store->nursery.stuck, stuck);
 	return all;
 }
 

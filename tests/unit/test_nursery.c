@@ -365,7 +365,6 @@ START_TEST(budget_shrinks)
 }
 END_TEST
 
-/* Without memory for its entry in the nursery a page is held raw, for good. */
 /* Pages that cannot be settled are nothing for cooling to wake up for: it would
  * have them tried again, for ever. */
 START_TEST(stuck)
@@ -385,6 +384,38 @@ START_TEST(stuck)
 }
 END_TEST
 
+/* A second passes, for who looks after the nursery. */
+static int tick(void)
+{
+	store->nursery.tick = 0;
+	return tmem_nursery_job(store);
+}
+
+/* A page that cannot be settled does not keep younger ones from it, nor a
+ * thread awake. */
+START_TEST(younger_than_stuck)
+{
+	put_text(swap, 0, 1);
+	settle();
+	put_text(swap, 1, 2);
+	ck_assert_int_ne(tick(), TMEM_WORKER_NEVER);
+	put_text(swap, 100, 1);
+	/* Its equal is there, and needs no slot. */
+	tmem_fault_arm(TMEM_FAULT_SLAB, 1, true);
+	ck_assert_int_ne(tick(), TMEM_WORKER_NEVER);
+	ck_assert_uint_eq(young(), 2);
+	ck_assert_int_eq(tick(), 0);
+	ck_assert_uint_eq(young(), 1);
+	while (tick() != TMEM_WORKER_NEVER)
+		;
+	ck_assert_uint_eq(young(), 1);
+	tmem_fault_arm(TMEM_FAULT_SLAB, 0, false);
+	settle();
+	close_all();
+}
+END_TEST
+
+/* Without memory for its entry in the nursery a page is held raw, for good. */
 START_TEST(no_memory_for_an_entry)
 {
 	put_text(swap, 1000, 1);
@@ -621,6 +652,7 @@ int main(void)
 		cap_of_another,
 		budget_shrinks,
 		stuck,
+		younger_than_stuck,
 		no_memory_for_an_entry,
 		reopened,
 		reopened_without,
