@@ -16,6 +16,7 @@ enum tmem_fault_site {
 	TMEM_FAULT_TABLE,     /* a record */
 	TMEM_FAULT_SLAB,      /* a slot */
 	TMEM_FAULT_COMPRESS,  /* a codec (then: held raw) */
+	TMEM_FAULT_THREAD,    /* a background thread */
 	TMEM_FAULT_SITES,
 };
 

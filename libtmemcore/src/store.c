@@ -238,6 +238,9 @@ int tmem_store_open(const struct tmem_store_config *wanted,
 		tmem_store_close(store);
 		return r;
 	}
+	/* No thread was granted that would tidy up. */
+	if (!store->workers)
+		tmem_slab_set_wake(store->slabs, NULL, NULL);
 	if (config.arena_fd >= 0)
 		close(config.arena_fd);
 	*out = store;

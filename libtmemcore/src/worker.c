@@ -20,6 +20,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include "cool.h"
+#include "fault.h"
 #include "ring.h"
 #include "upkeep.h"
 
@@ -117,8 +118,11 @@ static int start_thread(struct tmem_workers *workers, pthread_t *thread)
 {
 	sigset_t all, before;
 	pthread_attr_t attr;
-	int r = pthread_attr_init(&attr);
+	int r;
 
+	if (tmem_fault(TMEM_FAULT_THREAD))
+		return -EAGAIN;
+	r = pthread_attr_init(&attr);
 	if (r)
 		return -r;
 	sigfillset(&all);
@@ -162,17 +166,15 @@ int tmem_workers_start(struct tmem_store *store, unsigned threads)
 		return r;
 	}
 	store->workers = workers;
-	while (workers->count < threads && r == 0) {
-		r = start_thread(workers, &workers->thread[workers->count]);
-		if (r == 0) {
-			workers->count++;
-			tmem_budget_charge_private(&store->budget,
-						   STACK_CHARGE);
-		}
+	/* Callers do what there are no threads for. */
+	while (workers->count < threads &&
+	       start_thread(workers, &workers->thread[workers->count]) == 0) {
+		workers->count++;
+		tmem_budget_charge_private(&store->budget, STACK_CHARGE);
 	}
-	if (r < 0)
+	if (!workers->count)
 		tmem_workers_stop(store);
-	return r;
+	return 0;
 }
 
 void tmem_workers_stop(struct tmem_store *store)

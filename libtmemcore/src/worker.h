@@ -28,8 +28,8 @@
  * more to do: 0 at once, or TMEM_WORKER_NEVER. */
 typedef int tmem_worker_fn(struct tmem_store *store);
 
-/** Start threads, whose number goes into store->workers; 0 starts none and
- * leaves it NULL. Returns 0, -ENOMEM or -EAGAIN. */
+/** Start so many threads, or as many as the system grants; store->workers stays
+ * NULL where that is none. Returns 0 or -ENOMEM. */
 int tmem_workers_start(struct tmem_store *store, unsigned threads);
 /** Stop and join them; store->workers is NULL afterwards. */
 void tmem_workers_stop(struct tmem_store *store);

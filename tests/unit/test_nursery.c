@@ -583,6 +583,28 @@ static bool sleeps_for_good(const char *task)
 	       number == SYS_futex && arg[3] == 0;
 }
 
+static bool exists(const char *task)
+{
+	return task;
+}
+
+/* The system refuses threads. */
+START_TEST(fewer_threads)
+{
+	for (unsigned count = 0; count < 3; count++) {
+		close_all();
+		tmem_fault_arm(TMEM_FAULT_THREAD, count + 1, true);
+		open_young(64 * MIB, -1, NURSERY, 3);
+		tmem_fault_arm(TMEM_FAULT_THREAD, 0, false);
+		until_all_threads(count, exists);
+		for (uint32_t i = 0; i < PAGES; i++)
+			put_text(swap, i, i + 1);
+		settle();
+	}
+	close_all();
+}
+END_TEST
+
 static bool blocks_signals(const char *task)
 {
 	const unsigned long term = 1ul << (SIGTERM - 1);
@@ -653,6 +675,7 @@ int main(void)
 		budget_shrinks,
 		stuck,
 		younger_than_stuck,
+		fewer_threads,
 		no_memory_for_an_entry,
 		reopened,
 		reopened_without,

@@ -41,7 +41,8 @@ struct tmem_store_config {
 	 * is set to; 0: none, every put does all of the work itself. */
 	uint64_t nursery;
 	/** Background threads, which settle young pages and tidy up; at most
-	 * 64. TMEM_THREADS_AUTO: one a processor, at most 4; 0: none. */
+	 * 64. TMEM_THREADS_AUTO: one a processor, at most 4; 0: none. Where the
+	 * system refuses threads there are fewer. */
 	unsigned threads;
 	/** Never compress further (with zstd) what is seldom read. */
 	bool no_cold;
@@ -67,9 +68,9 @@ void tmem_store_config_init(struct tmem_store_config *config);
  * dropped then; every persistent page that was acknowledged is there.
  * Returns 0; -EINVAL for bad values; -EBUSY when another process has the
  * arena open; -EBADMSG when the file is not an arena of this version (it is
- * left as it was), or its records are damaged; -EAGAIN when no thread can be
- * started; -ENOSPC, -ENOMEM. The threads, with all signals blocked, are of this
- * process: a program that forks opens the store in the child.
+ * left as it was), or its records are damaged; -ENOSPC, -ENOMEM. The threads,
+ * with all signals blocked, are of this process: a program that forks opens the
+ * store in the child.
  */
 int tmem_store_open(const struct tmem_store_config *config,
 		    struct tmem_store **out);
