@@ -54,7 +54,8 @@ static bool in_sample(uint64_t secret, const void *page)
 	for (unsigned i = 0; i < PICKED_WORDS; i++) {
 		uint64_t word;
 
-		memcpy(&word, from + i * (TMEM_PAGE_SIZE / PICKED_WORDS),
+		memcpy(&word,
+		       from + (size_t)i * (TMEM_PAGE_SIZE / PICKED_WORDS),
 		       sizeof(word));
 		x = (x ^ word) * UINT64_C(0x9e3779b97f4a7c15);
 		x ^= x >> 32;

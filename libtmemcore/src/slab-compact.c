@@ -21,7 +21,7 @@
  * a store of 1 GiB, and 0.06 in one of 64 MiB. */
 #define SPARSE_HIGH  256u
 #define SPARSE_LOW   1024u
-#define SPARSE_LEAST (4u * TMEM_SLAB_SIZE)
+#define SPARSE_LEAST (UINT64_C(4) * TMEM_SLAB_SIZE)
 /* How often a slab gets another eighth emptier before somebody looks whether
  * that is so; adding it up takes 0.1 us. */
 #define STIR_EVERY 64u

@@ -20,7 +20,7 @@
 #include "lock.h"
 #include "slab.h"
 
-#define SLAB_PAGE	 4096u
+#define SLAB_PAGE	 UINT64_C(4096)
 #define SLAB_PAGES_LEAST 8u
 #define SLAB_PAGES_MOST	 (TMEM_SLAB_SIZE / SLAB_PAGE)
 

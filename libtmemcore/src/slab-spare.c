@@ -36,13 +36,13 @@
 /* Of the memory in slabs; at least and most, whatever is in slabs; and at most
  * of the budget. */
 #define RESERVE_PART   512u
-#define RESERVE_LEAST  (4u * TMEM_SLAB_SIZE)
+#define RESERVE_LEAST  (UINT64_C(4) * TMEM_SLAB_SIZE)
 #define RESERVE_MOST   (UINT64_C(8) << 20)
 #define RESERVE_BUDGET 256u
 /* Part of a budget that is full: what eviction empties at a time, and more. */
 #define SPARE_PART 16u
 /* What two classes that take turns need, whatever the budget is. */
-#define SPARE_LEAST (2u * TMEM_SLAB_SIZE)
+#define SPARE_LEAST (UINT64_C(2) * TMEM_SLAB_SIZE)
 
 static uint64_t limit_of(const struct tmem_slabs *slabs)
 {
