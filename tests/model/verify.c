@@ -2,9 +2,12 @@
 /* The whole store held against the whole model, while nobody works. */
 #include "model.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <tmem/stats.h>
+
+#define COUNT_TRIES 100000
 
 /* Each returns how many pages the store holds then (an exclusive get has
  * removed its page). */
@@ -66,23 +69,37 @@ static uint64_t verify_stamped(struct world *world, enum model_kind kind,
 	return held;
 }
 
-/* What the store counts, against what the model and the kernel count. */
+/* Bytes of the arena that the store counts, and that the kernel does. */
+static bool count_arena(struct world *world, uint64_t *value, uint64_t *counted,
+			uint64_t *blocks)
+{
+	struct stat st;
+
+	tmem_store_stats(world->store, value);
+	*counted = value[TMEM_HOST_STAT_used] -
+		   value[TMEM_HOST_STAT_private_bytes];
+	if (fstat(world->fd, &st))
+		model_fail(world->model, "fstat of the arena");
+	*blocks = (uint64_t)st.st_blocks * 512;
+	return *blocks == *counted;
+}
+
+/* What the store counts, against what the model and the kernel count. A thread
+ * of the store may be between charging memory and taking it. */
 static void verify_counts(struct world *world, uint64_t held)
 {
 	uint64_t value[TMEM_HOST_STAT_COUNT];
 	uint64_t counted, blocks;
-	struct stat st;
 
-	tmem_store_stats(world->store, value);
+	for (int i = 0; i < COUNT_TRIES; i++) {
+		if (count_arena(world, value, &counted, &blocks))
+			break;
+		sched_yield();
+	}
 	if (value[TMEM_HOST_STAT_pages] != held)
 		model_fail(world->model, "%ju pages are held, %ju counted",
 			   (uintmax_t)held,
 			   (uintmax_t)value[TMEM_HOST_STAT_pages]);
-	counted = value[TMEM_HOST_STAT_used] -
-		  value[TMEM_HOST_STAT_private_bytes];
-	if (fstat(world->fd, &st))
-		model_fail(world->model, "fstat of the arena");
-	blocks = (uint64_t)st.st_blocks * 512;
 	if (blocks != counted)
 		model_fail(world->model,
 			   "the arena takes %ju bytes, %ju are counted",
