@@ -241,6 +241,8 @@ void tmem_evict_down_to(struct tmem_store *store, uint64_t limit, int64_t most)
 	uint64_t moved = 0;
 	bool more = true;
 
+	/* Upkeep would pack what is about to go, and keep what that empties. */
+	atomic_fetch_add_explicit(&store->downs, 1, memory_order_relaxed);
 	tmem_slab_ends_init(&ends, false);
 	while (more && (int64_t)(moved + ends.bytes) < most &&
 	       sum.pages <= pages &&
@@ -254,6 +256,7 @@ void tmem_evict_down_to(struct tmem_store *store, uint64_t limit, int64_t most)
 			more = settle_down(store, over, &young);
 	}
 	tmem_slab_end_all(store->slabs, &ends);
+	atomic_fetch_sub_explicit(&store->downs, 1, memory_order_relaxed);
 	tmem_budget_trim(&store->budget);
 }
 

@@ -199,6 +199,7 @@ struct tmem_store {
 	/* Eviction and compaction: evict-room.c. */
 	struct tmem_lock compact;
 	_Atomic(uint64_t) rooms;   /* times room was made */
+	_Atomic(uint32_t) downs;   /* threads that give memory back */
 	_Atomic(uint64_t) drift;   /* times a shared content gained or lost a
 				    * handle, or a handle's content was recoded
 				    * behind it, since the last recount */

@@ -22,8 +22,15 @@ void tmem_upkeep_init(struct tmem_store *store)
 	tmem_slab_set_wake(store->slabs, wake, store);
 }
 
+static bool giving_back(const struct tmem_store *store)
+{
+	return atomic_load_explicit(&store->downs, memory_order_relaxed);
+}
+
 int tmem_upkeep_reserve(struct tmem_store *store)
 {
+	if (giving_back(store))
+		return RETRY_MS;
 	return tmem_slab_reserve(store->slabs) ? 0 : TMEM_WORKER_NEVER;
 }
 
@@ -35,6 +42,8 @@ int tmem_upkeep_compact(struct tmem_store *store)
 					  memory_order_relaxed);
 	uint64_t moved, bytes = 0;
 
+	if (giving_back(store))
+		return RETRY_MS;
 	if (tmem_slab_sparse(store->slabs, begun)) {
 		if (!tmem_lock_try(&store->compact))
 			return RETRY_MS;
