@@ -27,10 +27,9 @@ static void get_held(struct bench_worker *worker, enum tmem_codec codec,
 		   "a get");
 }
 
-static void call_get_raw(struct bench_worker *worker, size_t page,
-			 uint32_t index)
+static void call_get(struct bench_worker *worker, size_t page, uint32_t index)
 {
-	get_held(worker, TMEM_CODEC_RAW, index, worker->page);
+	get_held(worker, (enum tmem_codec)worker->which, index, worker->page);
 }
 
 static void call_get_raw_cold(struct bench_worker *worker, size_t page,
@@ -38,24 +37,6 @@ static void call_get_raw_cold(struct bench_worker *worker, size_t page,
 {
 	get_held(worker, TMEM_CODEC_RAW, index,
 		 bench_page(&worker->data->cold, page));
-}
-
-static void call_get_lz4(struct bench_worker *worker, size_t page,
-			 uint32_t index)
-{
-	get_held(worker, TMEM_CODEC_LZ4, index, worker->page);
-}
-
-static void call_get_lzo(struct bench_worker *worker, size_t page,
-			 uint32_t index)
-{
-	get_held(worker, TMEM_CODEC_LZO, index, worker->page);
-}
-
-static void call_get_zstd(struct bench_worker *worker, size_t page,
-			  uint32_t index)
-{
-	get_held(worker, TMEM_CODEC_ZSTD, index, worker->page);
 }
 
 static void call_get_miss(struct bench_worker *worker, size_t page,
@@ -177,11 +158,11 @@ const struct bench_lane bench_store_lanes[] = {
 	 .after = renew,
 	 .running = true,
 	 .lag = LAG_REPLACE},
-	{.name = "get-raw", .call = call_get_raw},
+	{.name = "get-raw", .call = call_get, .which = TMEM_CODEC_RAW},
 	{.name = "get-raw-to-cold", .call = call_get_raw_cold},
-	{.name = "get-lz4", .call = call_get_lz4},
-	{.name = "get-lzo", .call = call_get_lzo},
-	{.name = "get-zstd", .call = call_get_zstd},
+	{.name = "get-lz4", .call = call_get, .which = TMEM_CODEC_LZ4},
+	{.name = "get-lzo", .call = call_get, .which = TMEM_CODEC_LZO},
+	{.name = "get-zstd", .call = call_get, .which = TMEM_CODEC_ZSTD},
 	{.name = "get-miss", .call = call_get_miss},
 	{.name = "flush",
 	 .call = call_flush,

@@ -94,6 +94,7 @@ static void run_slice(struct run *run, size_t number, unsigned round,
 				 : (uint32_t)page;
 	uint64_t before;
 
+	worker->which = lane->which;
 	rendezvous(run, worker->threads);
 	for (size_t i = 0; i < run->slice; i++) {
 		size_t at = run->order[i];
@@ -120,7 +121,8 @@ static void run_lanes(struct run *run, unsigned round, unsigned threads,
 		const struct bench_lane *lane = &run->lanes[i];
 
 		if (round >= lane->lag &&
-		    (!lane->available || lane->available(worker->data)))
+		    (!lane->available ||
+		     lane->available(worker->data, lane->which)))
 			run_slice(run, i, round, worker);
 	}
 }

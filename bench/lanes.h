@@ -34,6 +34,7 @@ struct bench_worker {
 	struct tmem_codecs *codecs;
 	unsigned number;  /**< which thread */
 	unsigned threads; /**< how many are at work in this slice */
+	int which;	  /**< the lane's */
 	struct bench_pages hot;
 	uint8_t *page;	/**< a hot page to write to */
 	uint8_t *other; /**< and one to read from */
@@ -49,7 +50,9 @@ struct bench_lane {
 	const char *name;
 	bench_call *call;
 	bench_call *after; /**< for each page when a slice is done; untimed */
-	bool (*available)(const struct bench_data *data); /**< NULL: always */
+	int which;	   /**< of several codecs or devices, for call */
+	/** Whether there is one; NULL: always. */
+	bool (*available)(const struct bench_data *data, int which);
 	bool running; /**< index is a running number */
 	unsigned lag; /**< and that many rounds behind */
 };

@@ -59,12 +59,12 @@ static void call_compare(struct bench_worker *worker, size_t page,
 		   "a comparison");
 }
 
-static void compress(struct bench_worker *worker, size_t page,
-		     enum tmem_codec codec)
+static void call_compress(struct bench_worker *worker, size_t page,
+			  uint32_t index)
 {
 	worker->sink += tmem_codec_compress(
-		worker->codecs, codec, bench_page(&worker->data->set, page),
-		worker->page);
+		worker->codecs, (enum tmem_codec)worker->which,
+		bench_page(&worker->data->set, page), worker->page);
 }
 
 static void decompress(struct bench_worker *worker, size_t page,
@@ -82,40 +82,10 @@ static void decompress(struct bench_worker *worker, size_t page,
 	used(worker->page);
 }
 
-static void call_compress_lz4(struct bench_worker *worker, size_t page,
-			      uint32_t index)
+static void call_decompress(struct bench_worker *worker, size_t page,
+			    uint32_t index)
 {
-	compress(worker, page, TMEM_CODEC_LZ4);
-}
-
-static void call_compress_lzo(struct bench_worker *worker, size_t page,
-			      uint32_t index)
-{
-	compress(worker, page, TMEM_CODEC_LZO);
-}
-
-static void call_compress_zstd(struct bench_worker *worker, size_t page,
-			       uint32_t index)
-{
-	compress(worker, page, TMEM_CODEC_ZSTD);
-}
-
-static void call_decompress_lz4(struct bench_worker *worker, size_t page,
-				uint32_t index)
-{
-	decompress(worker, page, TMEM_CODEC_LZ4);
-}
-
-static void call_decompress_lzo(struct bench_worker *worker, size_t page,
-				uint32_t index)
-{
-	decompress(worker, page, TMEM_CODEC_LZO);
-}
-
-static void call_decompress_zstd(struct bench_worker *worker, size_t page,
-				 uint32_t index)
-{
-	decompress(worker, page, TMEM_CODEC_ZSTD);
+	decompress(worker, page, (enum tmem_codec)worker->which);
 }
 
 /* What a put must do to know that it puts a duplicate. */
@@ -136,12 +106,24 @@ const struct bench_lane bench_primitive_lanes[] = {
 	{.name = "memcpy-cold", .call = call_memcpy_cold},
 	{.name = "xxh3", .call = call_xxh3},
 	{.name = "compare", .call = call_compare},
-	{.name = "compress-lz4", .call = call_compress_lz4},
-	{.name = "compress-lzo", .call = call_compress_lzo},
-	{.name = "compress-zstd", .call = call_compress_zstd},
-	{.name = "decompress-lz4", .call = call_decompress_lz4},
-	{.name = "decompress-lzo", .call = call_decompress_lzo},
-	{.name = "decompress-zstd", .call = call_decompress_zstd},
+	{.name = "compress-lz4",
+	 .call = call_compress,
+	 .which = TMEM_CODEC_LZ4},
+	{.name = "compress-lzo",
+	 .call = call_compress,
+	 .which = TMEM_CODEC_LZO},
+	{.name = "compress-zstd",
+	 .call = call_compress,
+	 .which = TMEM_CODEC_ZSTD},
+	{.name = "decompress-lz4",
+	 .call = call_decompress,
+	 .which = TMEM_CODEC_LZ4},
+	{.name = "decompress-lzo",
+	 .call = call_decompress,
+	 .which = TMEM_CODEC_LZO},
+	{.name = "decompress-zstd",
+	 .call = call_decompress,
+	 .which = TMEM_CODEC_ZSTD},
 	{.name = "verify", .call = call_verify},
 };
 const size_t bench_primitive_count =

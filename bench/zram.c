@@ -202,67 +202,38 @@ void bench_zrams_free(struct bench_zrams *zrams)
 	free(zrams);
 }
 
-static void read_page(struct bench_worker *worker, int device, size_t page)
+static void call_read(struct bench_worker *worker, size_t page, uint32_t index)
 {
-	bench_must(pread(worker->data->zram[device], worker->page,
+	bench_must(pread(worker->data->zram[worker->which], worker->page,
 			 TMEM_PAGE_SIZE,
 			 (off_t)(page * TMEM_PAGE_SIZE)) != TMEM_PAGE_SIZE,
 		   "reading zram");
 }
 
-static void write_page(struct bench_worker *worker, int device, size_t page)
+static void call_write(struct bench_worker *worker, size_t page, uint32_t index)
 {
-	bench_must(pwrite(worker->data->zram[device],
+	bench_must(pwrite(worker->data->zram[worker->which],
 			  bench_page(&worker->data->set, page), TMEM_PAGE_SIZE,
 			  (off_t)(page * TMEM_PAGE_SIZE)) != TMEM_PAGE_SIZE,
 		   "writing zram");
 }
 
-static void call_write_lzo(struct bench_worker *worker, size_t page,
-			   uint32_t index)
+static bool is_there(const struct bench_data *data, int which)
 {
-	write_page(worker, BENCH_ZRAM_LZO, page);
+	return data->zram[which] >= 0;
 }
 
-static void call_read_lzo(struct bench_worker *worker, size_t page,
-			  uint32_t index)
-{
-	read_page(worker, BENCH_ZRAM_LZO, page);
-}
-
-static void call_write_lz4(struct bench_worker *worker, size_t page,
-			   uint32_t index)
-{
-	write_page(worker, BENCH_ZRAM_LZ4, page);
-}
-
-static void call_read_lz4(struct bench_worker *worker, size_t page,
-			  uint32_t index)
-{
-	read_page(worker, BENCH_ZRAM_LZ4, page);
-}
-
-static bool with_lzo(const struct bench_data *data)
-{
-	return data->zram[BENCH_ZRAM_LZO] >= 0;
-}
-
-static bool with_lz4(const struct bench_data *data)
-{
-	return data->zram[BENCH_ZRAM_LZ4] >= 0;
-}
+#define ZRAM_LANE(lane_name, lane_call, device)                                \
+	{                                                                      \
+		.name = (lane_name), .call = (lane_call), .which = (device),   \
+		.available = is_there                                          \
+	}
 
 const struct bench_lane bench_zram_lanes[] = {
-	{.name = "zram-write-lzo-rle",
-	 .call = call_write_lzo,
-	 .available = with_lzo},
-	{.name = "zram-read-lzo-rle",
-	 .call = call_read_lzo,
-	 .available = with_lzo},
-	{.name = "zram-write-lz4",
-	 .call = call_write_lz4,
-	 .available = with_lz4},
-	{.name = "zram-read-lz4", .call = call_read_lz4, .available = with_lz4},
+	ZRAM_LANE("zram-write-lzo-rle", call_write, BENCH_ZRAM_LZO),
+	ZRAM_LANE("zram-read-lzo-rle", call_read, BENCH_ZRAM_LZO),
+	ZRAM_LANE("zram-write-lz4", call_write, BENCH_ZRAM_LZ4),
+	ZRAM_LANE("zram-read-lz4", call_read, BENCH_ZRAM_LZ4),
 };
 const size_t bench_zram_count =
 	sizeof(bench_zram_lanes) / sizeof(bench_zram_lanes[0]);

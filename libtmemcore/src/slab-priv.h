@@ -20,9 +20,8 @@
 #include "lock.h"
 #include "slab.h"
 
-#define SLAB_PAGE	 UINT64_C(4096)
-#define SLAB_PAGES_LEAST 8u
-#define SLAB_PAGES_MOST	 (TMEM_SLAB_SIZE / SLAB_PAGE)
+#define SLAB_PAGE	UINT64_C(4096)
+#define SLAB_PAGES_MOST (TMEM_SLAB_SIZE / SLAB_PAGE)
 
 /* Smallest slots first; of raw pages, a class for each lane. */
 #define SLAB_RAW     101u

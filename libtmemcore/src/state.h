@@ -97,8 +97,8 @@ struct tmem_pool_state {
 	_Atomic(int64_t) pages;
 	_Atomic(uint32_t) young; /* of its pages */
 	_Atomic(uint64_t) peak;
-	_Atomic(uint32_t) cursor; /* shard where eviction goes on */
-	struct tmem_duel duel;	  /* evict.c's */
+	_Atomic(uint32_t) cursor;	     /* shard where eviction goes on */
+	struct tmem_duel duel;		     /* evict.c's */
 	uint64_t past[TMEM_POOL_STAT_COUNT]; /* counters of uses gone */
 	struct tmem_pool_shard shard[TMEM_SHARDS];
 };
