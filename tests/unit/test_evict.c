@@ -8,9 +8,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include "pages.h"
-#include "random.h"
 #include "scene.h"
 #include "state.h"
 
