@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include "random.h"
 #include "scene.h"
 #include "state.h"
 
