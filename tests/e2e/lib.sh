@@ -336,11 +336,12 @@ link_tree() {
 }
 
 # Wait until the store has nothing left to do: puts that follow a read which
-# has been answered, and work in the background.
+# has been answered, and work in the background, which leaves young pages alone
+# for a second or two. Only where the budget has room for them to settle.
 store_settled() {
 	local before='' now
 	while now=$(stat_of '.host | "\(.puts) \(.used)"') &&
-		[[ $now != "$before" ]]; do
+		[[ $now != "$before" || $(stat_of .host.young_contents) != 0 ]]; do
 		before=$now
 		sleep 1
 	done
