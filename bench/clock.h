@@ -3,6 +3,7 @@
 #ifndef BENCH_CLOCK_H
 #define BENCH_CLOCK_H
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,8 @@ static inline uint64_t bench_process_ns(void)
 static inline void bench_must(int r, const char *what)
 {
 	if (r) {
-		fprintf(stderr, "store: %s failed: %d\n", what, r);
+		fprintf(stderr, "%s: %s failed: %d\n",
+			program_invocation_short_name, what, r);
 		exit(1);
 	}
 }

@@ -2,6 +2,7 @@
 /* Sets of pages, and those of files; see pageset.h. */
 #include "pageset.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
 #include <stdio.h>
@@ -24,8 +25,8 @@ struct bench_pages bench_pages_new(size_t room)
 	pages.object = calloc(pages.room, sizeof(*pages.object));
 	if (pages.bytes == MAP_FAILED || !pages.object) {
 		fprintf(stderr,
-			"store: no memory for %zu pages; try fewer --pages\n",
-			room);
+			"%s: no memory for %zu pages; try fewer --pages\n",
+			program_invocation_short_name, room);
 		exit(1);
 	}
 	return pages;

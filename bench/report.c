@@ -2,6 +2,7 @@
 /* Results by paths; see report.h. */
 #include "report.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -40,7 +41,8 @@ void bench_set(json_t *report, double value, const char *path, ...)
 		name = slash + 1;
 	}
 	if (json_object_set_new(report, name, number(value))) {
-		fprintf(stderr, "store: cannot note \"%s\": no memory\n", name);
+		fprintf(stderr, "%s: cannot note \"%s\": no memory\n",
+			program_invocation_short_name, name);
 		exit(1);
 	}
 }
