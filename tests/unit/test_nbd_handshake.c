@@ -48,6 +48,14 @@ START_TEST(export_name_with_and_without_zeroes)
 	client_end();
 	client_begin(false);
 	client_end();
+	/* Newstyle that is not fixed knows this option alone. */
+	test_nbd_server_start(&client_server, &client_scene, 0);
+	client_say32(0);
+	client_say_option(NBD_OPT_EXPORT_NAME, "disk", 4);
+	client_send();
+	client_skip(NBD_GREETING_SIZE);
+	client_hear_just(golden, sizeof(golden));
+	client_end();
 }
 END_TEST
 
@@ -116,7 +124,7 @@ START_TEST(options_are_answered)
 	ck_assert_mem_eq(data, "\0\2a disk", 8);
 	ck_assert_uint_eq(client_hear_option(NBD_OPT_INFO, data, &length),
 			  NBD_REP_INFO);
-	ck_assert_mem_eq(data, "\0\3\0\0\0\1\0\0\x10\0\2\0\0\0", 14);
+	ck_assert_mem_eq(data, "\0\3\0\0\0\1\0\0\x10\0\4\0\0\0", 14);
 	ck_assert_uint_eq(client_hear_option(NBD_OPT_INFO, NULL, &length),
 			  NBD_REP_ACK);
 	/* And the end. */
@@ -162,6 +170,31 @@ START_TEST(lying_lengths_are_refused)
 }
 END_TEST
 
+/** Options that are longer than any can be: that is said, and what follows is
+ * found. EXPORT_NAME has no way to say so. */
+START_TEST(long_options_are_refused)
+{
+	static const uint8_t data[MIB];
+	uint32_t length;
+
+	test_nbd_server_start(&client_server, &client_scene, 0);
+	client_say32(NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES);
+	client_send();
+	client_skip(NBD_GREETING_SIZE);
+	ck_assert_uint_eq(client_ask(NBD_OPT_LIST, data, (64u << 10) + 1),
+			  (uint32_t)NBD_REP_ERR_TOO_BIG);
+	ck_assert_uint_eq(client_ask(NBD_OPT_GO, data, sizeof(data)),
+			  (uint32_t)NBD_REP_ERR_TOO_BIG);
+	ck_assert_uint_eq(client_ask(NBD_OPT_LIST, "", 0), NBD_REP_SERVER);
+	ck_assert_uint_eq(client_hear_option(NBD_OPT_LIST, NULL, &length),
+			  NBD_REP_ACK);
+	client_say_option(NBD_OPT_EXPORT_NAME, data, sizeof(data));
+	client_send();
+	client_hear_end();
+	ck_assert_int_eq(test_nbd_server_join(&client_server), -EPROTO);
+}
+END_TEST
+
 /* Hostile clients --------------------------------------------------------- */
 
 /** First words that no client of the protocol says. */
@@ -169,15 +202,14 @@ static const struct {
 	const char *bytes;
 	size_t length;
 } garbage[] = {
-	/* HTTP, oldstyle flags, unknown flags, no fixed newstyle */
+	/* HTTP, unknown flags */
 	{"GET / HTTP/1.1\r\n\r\n", 18},
-	{"\0\0\0\0", 4},
 	{"\0\0\0\5", 4},
 	{"\xff\xff\xff\xff", 4},
 	/* an option with another magic */
 	{"\0\0\0\3IHAVENOT\0\0\0\7\0\0\0\0", 20},
-	/* an option of 64 KiB and a byte, and one of 4 GiB */
-	{"\0\0\0\3IHAVEOPT\0\0\0\7\0\1\0\1", 20},
+	/* an option of 64 MiB and a byte, and one of 4 GiB */
+	{"\0\0\0\3IHAVEOPT\0\0\0\7\4\0\0\1", 20},
 	{"\0\0\0\3IHAVEOPT\0\0\0\7\xff\xff\xff\xff", 20},
 	/* an export that there is not, with no way to say so */
 	{"\0\0\0\3IHAVEOPT\0\0\0\1\0\0\0\4none", 24},
@@ -233,6 +265,7 @@ int main(void)
 	tcase_add_test(agreeing, hello_is_answered_in_golden_bytes);
 	tcase_add_test(agreeing, export_name_with_and_without_zeroes);
 	tcase_add_test(agreeing, options_are_answered);
+	tcase_add_test(agreeing, long_options_are_refused);
 	suite_add_tcase(suite, agreeing);
 	tcase_set_timeout(hostile, 60);
 	tcase_add_checked_fixture(hostile, client_set_up, client_tear_down);

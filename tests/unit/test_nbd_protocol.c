@@ -119,7 +119,9 @@ static const struct judged {
 	{NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 0, 1, .verdict = NBD_SUCCESS},
 	{NBD_CMD_WRITE, NBD_CMD_FLAG_DF, 0, 1, .verdict = NBD_EINVAL},
 	{NBD_CMD_TRIM, NBD_CMD_FLAG_NO_HOLE, 0, 1, .verdict = NBD_EINVAL},
-	{NBD_CMD_CACHE, NBD_CMD_FLAG_FUA, 0, 1, .verdict = NBD_EINVAL},
+	/* FUA is valid for all, others where they mean something. */
+	{NBD_CMD_CACHE, NBD_CMD_FLAG_FUA, 0, 1, .verdict = NBD_SUCCESS},
+	{NBD_CMD_CACHE, NBD_CMD_FLAG_DF, 0, 1, .verdict = NBD_EINVAL},
 	{NBD_CMD_READ, 0x8000, 0, 1, .verdict = NBD_EINVAL},
 	{NBD_CMD_WRITE_ZEROES, NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO, 0,
 	 1, .verdict = NBD_SUCCESS},

@@ -16,7 +16,7 @@
 struct option {
 	uint32_t number;
 	uint32_t length;
-	const uint8_t *data;
+	const uint8_t *data; /* NULL: longer than DATA_MAX, and skipped */
 };
 
 /** What is left of an option's data. */
@@ -145,7 +145,7 @@ static int option_export_name(struct nbd_connection *c,
 	int r;
 
 	/* This option has no way to answer an error. */
-	if (!is_export(c, option->data, option->length))
+	if (!option->data || !is_export(c, option->data, option->length))
 		return -EPROTO;
 	r = nbd_stream_room(&c->stream, NBD_EXPORT_NAME_SIZE + zeroes, &to);
 	if (r < 0)
@@ -282,10 +282,21 @@ static int greet(struct nbd_connection *c, bool *no_zeroes)
 		return r;
 	flags = nbd_get32(at);
 	nbd_stream_take(&c->stream, sizeof(flags));
-	if ((flags & ~known) || !(flags & NBD_FLAG_FIXED_NEWSTYLE))
+	/* A client that does not set FIXED_NEWSTYLE may have any option
+	 * answered; it sends EXPORT_NAME alone. */
+	if (flags & ~known)
 		return -EPROTO;
 	*no_zeroes = flags & NBD_FLAG_NO_ZEROES;
 	return 0;
+}
+
+/** Skip an option's data that is longer than any that is taken. */
+static int skip_long(struct nbd_connection *c, const struct option *option)
+{
+	/* As much as a request's payload may be; more is to keep us busy. */
+	if (option->length > NBD_PAYLOAD_MAX)
+		return -EPROTO;
+	return nbd_stream_skip(&c->stream, option->length);
 }
 
 static int receive_option(struct nbd_connection *c, struct option *option)
@@ -300,14 +311,47 @@ static int receive_option(struct nbd_connection *c, struct option *option)
 		return -EPROTO;
 	option->number = nbd_get32(at + 8);
 	option->length = nbd_get32(at + 12);
-	if (option->length > DATA_MAX)
-		return -EPROTO;
+	if (option->length > DATA_MAX) {
+		option->data = NULL;
+		nbd_stream_take(&c->stream, NBD_OPTION_SIZE);
+		return skip_long(c, option);
+	}
 	r = nbd_stream_need(&c->stream, NBD_OPTION_SIZE + option->length, &at);
 	if (r < 0)
 		return r;
 	option->data = at + NBD_OPTION_SIZE;
 	nbd_stream_take(&c->stream, NBD_OPTION_SIZE + option->length);
 	return 0;
+}
+
+/** Answer an option after which others may follow. *chosen tells that it was a
+ * GO that went well. */
+static int answer(struct nbd_connection *c, const struct option *option,
+		  bool *chosen)
+{
+	int r;
+
+	*chosen = false;
+	if (!option->data)
+		return refuse(c, option->number, NBD_REP_ERR_TOO_BIG,
+			      "the option is too long");
+	switch (option->number) {
+	case NBD_OPT_INFO:
+	case NBD_OPT_GO:
+		r = option_info(c, option, chosen);
+		*chosen &= option->number == NBD_OPT_GO;
+		return r;
+	case NBD_OPT_LIST:
+		return option_list(c, option);
+	case NBD_OPT_STRUCTURED_REPLY:
+		return option_structured(c, option);
+	case NBD_OPT_LIST_META_CONTEXT:
+	case NBD_OPT_SET_META_CONTEXT:
+		return option_context(c, option);
+	default:
+		return refuse(c, option->number, NBD_REP_ERR_UNSUP,
+			      "unknown option");
+	}
 }
 
 int nbd_handshake(struct nbd_connection *c)
@@ -321,32 +365,15 @@ int nbd_handshake(struct nbd_connection *c)
 		r = receive_option(c, &option);
 		if (r < 0)
 			break;
-		switch (option.number) {
-		case NBD_OPT_EXPORT_NAME:
+		if (option.number == NBD_OPT_EXPORT_NAME)
 			return option_export_name(c, &option, no_zeroes);
-		case NBD_OPT_ABORT:
+		if (option.number == NBD_OPT_ABORT) {
 			r = acknowledge(c, option.number);
 			return r < 0 ? r : 1;
-		case NBD_OPT_INFO:
-		case NBD_OPT_GO:
-			r = option_info(c, &option, &chosen);
-			if (!r && chosen && option.number == NBD_OPT_GO)
-				return 0;
-			break;
-		case NBD_OPT_LIST:
-			r = option_list(c, &option);
-			break;
-		case NBD_OPT_STRUCTURED_REPLY:
-			r = option_structured(c, &option);
-			break;
-		case NBD_OPT_LIST_META_CONTEXT:
-		case NBD_OPT_SET_META_CONTEXT:
-			r = option_context(c, &option);
-			break;
-		default:
-			r = refuse(c, option.number, NBD_REP_ERR_UNSUP,
-				   "unknown option");
 		}
+		r = answer(c, &option, &chosen);
+		if (!r && chosen)
+			return 0;
 	}
 	return r < 0 ? r : -EPROTO;
 }

@@ -19,7 +19,8 @@ bool nbd_request_decode(const uint8_t wire[static NBD_REQUEST_SIZE],
 	return true;
 }
 
-/** Flags a command may carry, or -1 for a command there is not. */
+/** Flags a command may carry, or -1 for a command there is not. FUA is valid
+ * for all, also where it means nothing. */
 static int allowed_flags(uint16_t type)
 {
 	switch (type) {
@@ -28,13 +29,13 @@ static int allowed_flags(uint16_t type)
 	case NBD_CMD_WRITE:
 	case NBD_CMD_TRIM:
 	case NBD_CMD_FLUSH:
+	case NBD_CMD_CACHE:
 		return NBD_CMD_FLAG_FUA;
 	case NBD_CMD_WRITE_ZEROES:
 		return NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_NO_HOLE |
 		       NBD_CMD_FLAG_FAST_ZERO;
 	case NBD_CMD_BLOCK_STATUS:
 		return NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_REQ_ONE;
-	case NBD_CMD_CACHE:
 	case NBD_CMD_DISC:
 		return 0;
 	default:

@@ -57,6 +57,7 @@ enum nbd_option_reply {
 	NBD_REP_ERR_UNSUP = (int)NBD_REP_ERR(1),
 	NBD_REP_ERR_INVALID = (int)NBD_REP_ERR(3),
 	NBD_REP_ERR_UNKNOWN = (int)NBD_REP_ERR(6),
+	NBD_REP_ERR_TOO_BIG = (int)NBD_REP_ERR(9),
 };
 
 enum nbd_info {
@@ -140,8 +141,9 @@ enum nbd_error {
 #define NBD_CONTEXT_ALLOCATION	  "base:allocation"
 #define NBD_CONTEXT_ALLOCATION_ID 1u
 
-/** Most bytes of a read or write, as INFO says. */
-#define NBD_PAYLOAD_MAX (32u << 20)
+/** Most bytes of a read or write, as INFO says: more than the 32 MiB that
+ * clients may count on, as some send more without asking. */
+#define NBD_PAYLOAD_MAX (64u << 20)
 
 /** Most bytes a client may be sure to read in one chunk (flag DF). */
 #define NBD_DF_MAX (1u << 20)
