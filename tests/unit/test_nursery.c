@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "arena-file.h"
@@ -622,6 +623,13 @@ static bool blocks_signals(const char *task)
 	return blocked & term;
 }
 
+/* Else who waits for a lock that it holds may wait for seconds. */
+static bool has_our_priority(const char *task)
+{
+	return getpriority(PRIO_PROCESS, (id_t)atoi(task)) ==
+	       getpriority(PRIO_PROCESS, 0);
+}
+
 /* Pages settle with nobody asking for it, and then nothing moves any more, not
  * even a timer. */
 START_TEST(idle)
@@ -630,6 +638,7 @@ START_TEST(idle)
 	open_young(64 * MIB, -1, NURSERY, 3);
 	until_all_threads(3, sleeps_for_good);
 	until_all_threads(3, blocks_signals);
+	until_all_threads(3, has_our_priority);
 	for (uint32_t i = 0; i < PAGES; i++)
 		put_text(swap, i, i + 1);
 	while (young())
