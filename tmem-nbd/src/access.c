@@ -42,6 +42,26 @@ static struct cut cut(uint64_t offset, uint32_t length)
 
 /* Reading ----------------------------------------------------------------- */
 
+bool nbd_access_get(struct nbd_device *device, uint64_t offset, uint32_t length,
+		    uint8_t *to)
+{
+	struct nbd_range range = {.first = offset / TMEM_PAGE_SIZE,
+				  .count = length / TMEM_PAGE_SIZE};
+	bool held;
+
+	assert(length && length <= NBD_ACCESS_MAX);
+	if ((offset | length) % TMEM_PAGE_SIZE)
+		return false;
+	/* One page needs no lock: what the store has of it is the device's, at
+	 * every instant. */
+	if (range.count == 1)
+		return nbd_pages_get(device, &range, to);
+	nbd_range_lock_shared(&device->range_lock, &range);
+	held = nbd_pages_get(device, &range, to);
+	nbd_range_unlock(&device->range_lock, &range);
+	return held;
+}
+
 static int read_part(struct nbd_device *device, struct nbd_io *io,
 		     uint64_t page, uint32_t skip, uint32_t length, uint8_t *to,
 		     uint64_t *bad)

@@ -28,6 +28,12 @@ struct nbd_extent {
 	bool present;
 };
 
+/** The shortest way to read, 1 to NBD_ACCESS_MAX bytes: whole pages that the
+ * store holds, all of them. False for anything else, which nbd_access_read()
+ * does; to may have been written to then. */
+bool nbd_access_get(struct nbd_device *device, uint64_t offset, uint32_t length,
+		    uint8_t *to);
+
 /** Read length bytes, 1 to NBD_ACCESS_MAX. Returns 0, or -EIO with *bad an
  * offset in the device that could not be read. */
 int nbd_access_read(struct nbd_device *device, struct nbd_io *io,

@@ -50,6 +50,21 @@ uint64_t nbd_pages_find(const struct nbd_device *device, uint64_t first,
 
 /* Reading ----------------------------------------------------------------- */
 
+bool nbd_pages_get(struct nbd_device *device, const struct nbd_range *range,
+		   uint8_t *to)
+{
+	unsigned count = (unsigned)range->count;
+	uint64_t end = range->first + count;
+
+	assert(count && count <= TMEM_RUN_MAX);
+	/* Others are told from the map: a call that misses costs more. */
+	return nbd_page_map_find(&device->held, range->first, end, false) ==
+		       end &&
+	       tmem_get_run(device->pool, &nbd_device_oid,
+			    (uint32_t)range->first, count, to,
+			    NULL) == (int)count;
+}
+
 /** Ask the pool for what it may hold; outcome tells what it did. */
 static int read_pool(struct nbd_device *device, struct nbd_io *io,
 		     uint64_t first, unsigned count, uint8_t *to)

@@ -8,6 +8,12 @@
 
 #include "device.h"
 
+/** Read pages (at most TMEM_RUN_MAX) if the pool holds all of them; else false,
+ * and some of *to may have been written. One page may be read without a lock.
+ */
+bool nbd_pages_get(struct nbd_device *device, const struct nbd_range *range,
+		   uint8_t *to);
+
 /** Read count pages (at most TMEM_RUN_MAX); absent ones are zeros. Returns 0,
  * or -EIO with *bad the first page that cannot be read. */
 int nbd_pages_read(struct nbd_device *device, struct nbd_io *io, uint64_t first,
