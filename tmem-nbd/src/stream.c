@@ -9,8 +9,9 @@
 #include <sys/socket.h>
 #include <time.h>
 
-/** Output is sent when this much has gathered. */
-#define BATCH (64u << 10)
+/** Output is sent when so many replies, or bytes, have gathered. */
+#define REPLIES_MAX 4u
+#define BATCH	    (64u << 10)
 
 static int64_t now_ms(void)
 {
@@ -91,7 +92,47 @@ int nbd_stream_flush(struct nbd_stream *stream)
 			return -errno;
 	}
 	stream->out_end = 0;
+	stream->replies = 0;
 	return 0;
+}
+
+static ssize_t receive(struct nbd_stream *stream, int flags)
+{
+	return recv(stream->fd, stream->in + stream->in_end,
+		    NBD_STREAM_MAX - stream->in_end, flags);
+}
+
+/** Receive until the deadline. */
+static ssize_t receive_timed(struct nbd_stream *stream)
+{
+	ssize_t n;
+	int r;
+
+	do {
+		r = wait_for(stream, POLLIN);
+		if (r < 0)
+			return r;
+		n = receive(stream, MSG_DONTWAIT);
+	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
+	return n < 0 ? -errno : n;
+}
+
+/** Receive, and while there is nothing spin, and then sleep. */
+static ssize_t receive_soon(struct nbd_stream *stream)
+{
+	ssize_t n = receive(stream, MSG_DONTWAIT);
+
+	if (n < 0 && errno == EAGAIN && nbd_spin_begin(&stream->spin)) {
+		do {
+			n = receive(stream, MSG_DONTWAIT);
+		} while (n < 0 && errno == EAGAIN &&
+			 nbd_spin_again(&stream->spin));
+		if (n >= 0)
+			nbd_spin_found(&stream->spin);
+	}
+	while (n < 0 && (errno == EINTR || errno == EAGAIN))
+		n = receive(stream, 0);
+	return n < 0 ? -errno : n;
 }
 
 /** Receive what there is, at least one byte. */
@@ -104,17 +145,9 @@ static int fill(struct nbd_stream *stream)
 	r = nbd_stream_flush(stream);
 	if (r < 0)
 		return r;
-	do {
-		r = wait_for(stream, POLLIN);
-		if (r < 0)
-			return r;
-		n = recv(stream->fd, stream->in + stream->in_end,
-			 NBD_STREAM_MAX - stream->in_end, flags_of(stream));
-	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
-	if (n < 0)
-		return -errno;
-	if (!n)
-		return -ECONNRESET;
+	n = stream->deadline ? receive_timed(stream) : receive_soon(stream);
+	if (n <= 0)
+		return n ? (int)n : -ECONNRESET;
 	stream->in_end += (size_t)n;
 	return 0;
 }
@@ -185,5 +218,8 @@ int nbd_stream_room(struct nbd_stream *stream, size_t length, uint8_t **at)
 int nbd_stream_put(struct nbd_stream *stream, size_t length)
 {
 	stream->out_end += length;
-	return stream->out_end < BATCH ? 0 : nbd_stream_flush(stream);
+	stream->replies++;
+	return stream->replies < REPLIES_MAX && stream->out_end < BATCH
+		       ? 0
+		       : nbd_stream_flush(stream);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A client's socket with two buffers. Input arrives in receives as large as
- * the buffer has room for and is taken from it in whole messages. Output
- * gathers in its buffer and is sent when 64 KiB have gathered (larger batches
- * stall QEMU's client, which keeps 16 requests under way), and before waiting
- * for input.
+ * the buffer has room for and is taken from it in whole messages; before it
+ * sleeps for want of input, the thread may spin (spin.h). Output gathers in its
+ * buffer and is sent when 4 replies or 64 KiB have gathered, so that the client
+ * works on the first while the next are made, and before waiting for input.
  *
  * Threading: one thread a stream.
  */
@@ -13,6 +13,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include "spin.h"
 
 /** Most bytes that can be asked for at a time, in or out: a payload of
  * NBD_ACCESS_MAX with the headers around it. */
@@ -25,6 +26,8 @@ struct nbd_stream {
 	size_t in_start, in_end;
 	uint8_t *out;
 	size_t out_end;
+	unsigned replies; /* that have gathered */
+	struct nbd_spin spin;
 };
 
 /** fd stays the caller's. timeout: milliseconds from now after which every
@@ -51,7 +54,7 @@ int nbd_stream_skip(struct nbd_stream *stream, uint64_t length);
 /** Have room for length bytes of output at *at. */
 int nbd_stream_room(struct nbd_stream *stream, size_t length, uint8_t **at);
 
-/** length bytes have been written there. */
+/** A reply, or a part of one, of length bytes has been written there. */
 int nbd_stream_put(struct nbd_stream *stream, size_t length);
 
 /** Send what has gathered. */
