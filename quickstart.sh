@@ -182,7 +182,7 @@ serve() {
 		exec setsid "$@" </dev/null >"$run/$name.log" 2>&1
 	) &
 	disown "$!"
-	wait_for 10 test -s "$run/$name.pid"
+	wait_for 60 test -s "$run/$name.pid"
 }
 
 # Wait for a server to be ready: COMMAND succeeds.
@@ -190,7 +190,7 @@ serve() {
 ready() {
 	local name=$1
 	shift
-	wait_for 30 "$@" || die "$name did not come up: $(tail -n 5 "$run/$name.log")"
+	wait_for 60 "$@" || die "$name did not come up: $(tail -n 5 "$run/$name.log")"
 }
 
 admin() {
@@ -352,7 +352,7 @@ part_swap() {
 	memcg_run "$program" swapper --mib "$swap_mib" --hold \
 		<&"$go" >"$run/swapper" 2>&1 &
 	local pid=$!
-	wait_for 120 grep -q '^fill' "$run/swapper" ||
+	wait_for 600 grep -q '^fill' "$run/swapper" ||
 		die "the program did not come far: $(<"$run/swapper")"
 	stat_of '"\(.host.persistent_pages) \(.host.used)"' >"$run/swapped"
 	echo >&"$go"

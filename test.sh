@@ -18,6 +18,7 @@ work=$top/build-test
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 all_parts=(lint gcc clang asan tsan tidy fuzz)
 fuzz_seconds=60
+patience=3 # times the limit of each test: a machine may be slow
 # The sanitizers' shadow memory has fixed places, which a kernel that
 # randomises addresses widely enough may take first.
 sanitized=()
@@ -46,7 +47,7 @@ USAGE
 parts=()
 for argument; do
 	case $argument in
-	--full) export TMEM_TEST_FULL=1 ;;
+	--full) export TMEM_TEST_FULL=1 patience=20 ;;
 	-h | --help)
 		usage
 		exit 0
@@ -121,7 +122,7 @@ run_tests() {
 		2>/dev/null | wc -l)
 	"${launcher[@]}" meson test -C "$work/$name" --no-rebuild \
 		--logbase "$name" --print-errorlogs \
-		${TMEM_TEST_FULL:+--timeout-multiplier 20} "$@" </dev/null
+		--timeout-multiplier "$patience" "$@" </dev/null
 	found=$(jq -s length "$log" 2>/dev/null || echo 0)
 	((found == expected && found > 0)) ||
 		note fail "$name: all tests were run" "$found of $expected"

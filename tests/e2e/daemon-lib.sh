@@ -21,7 +21,7 @@ attach() {
 	attached_out[$name]=$out
 	cleanup_fn stop_process "${attached_pid[$name]}"
 	local r
-	read -r -t 30 r <&"$out" || r="no answer"
+	read -r -t 120 r <&"$out" || r="no answer"
 	[[ $r == 0 ]] || fail "client $name did not attach: $r"
 }
 
@@ -30,7 +30,7 @@ ask() {
 	local name=$1
 	shift
 	echo "$*" >&"${attached_in[$name]}"
-	read -r -t 60 answer <&"${attached_out[$name]}" ||
+	read -r -t 240 answer <&"${attached_out[$name]}" ||
 		fail "client $name gave no answer to: $*"
 }
 

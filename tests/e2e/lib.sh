@@ -25,6 +25,9 @@ export ASAN_OPTIONS="abort_on_error=1:${ASAN_OPTIONS:-}"
 export UBSAN_OPTIONS="halt_on_error=1:abort_on_error=1:print_stacktrace=1:${UBSAN_OPTIONS:-}"
 export TSAN_OPTIONS="halt_on_error=1:abort_on_error=1:${TSAN_OPTIONS:-}"
 
+# Limits are there to end what hangs: a machine with much else to do is slow.
+patience=5
+
 test_name=$(basename "$0" .sh)
 
 cleanups=()
@@ -339,10 +342,12 @@ link_tree() {
 # has been answered, and work in the background, which leaves young pages alone
 # for a second or two. Only where the budget has room for them to settle.
 store_settled() {
-	local before='' now
-	while now=$(stat_of '.host | "\(.puts) \(.used)"') &&
-		[[ $now != "$before" || $(stat_of .host.young_contents) != 0 ]]; do
+	local before='' now quiet=0
+	while ((quiet < 3)) &&
+		now=$(stat_of '.host | "\(.puts) \(.used) \(.young_contents)"'); do
+		[[ $now == "$before" && $now == *" 0" ]] || quiet=0
 		before=$now
+		((++quiet))
 		sleep 1
 	done
 }

@@ -46,7 +46,7 @@ wait_progress() {
 		read -r line <&"$progress"
 	done
 	for ((i = 0; i < $1; i++)); do
-		read -r -t 90 line <&"$progress" ||
+		read -r -t 240 line <&"$progress" ||
 			fail "the client made no progress"
 	done
 }
@@ -66,7 +66,7 @@ wait_progress 1
 kill -TERM "$prober"
 line=
 while [[ $line != verified* ]]; do
-	read -r -t 90 line <&"$progress" ||
+	read -r -t 240 line <&"$progress" ||
 		fail "the client did not verify its pages"
 done
 echo "$line"

@@ -136,6 +136,7 @@ admin flush --force swap
 
 # Giving memory back.
 expect web 4000 put 0 4000
+store_settled
 [[ $(admin freeable --json | jq .freeable) == $(stat_of .host.freeable) ]] ||
 	fail "freeable is not what stats says"
 admin freeable | grep -q 'bytes)' || fail "freeable prints no size"

@@ -23,6 +23,9 @@ exports_are() {
 clients_are() {
 	[[ $(stat_of '[.clients[].name] | sort | join(" ")') == "$1" ]]
 }
+holds_nothing() {
+	(($(stat_of .host.persistent_pages) == 0))
+}
 holds_data() {
 	nbdcopy "$nbd_uri" "$tmp/copy" && cmp "$tmp/data" "$tmp/copy"
 }
@@ -72,7 +75,7 @@ admin thaw tmemd
 kill -KILL "$nbd_pid"
 wait_for 30 exports_are "" || fail "the export outlived its keeper"
 wait_for 30 clients_are tmemd || fail "the export's pages outlived its keeper"
-(($(stat_of .host.persistent_pages) == 0)) ||
+wait_for 30 holds_nothing ||
 	fail "$(stat_of .host.persistent_pages) persistent pages are left"
 
 # A keeper in the background, in another directory than it was started in.

@@ -102,12 +102,12 @@ refused 1 "process $tmemd_pid" tmemd --daemon --config /dev/null --arena none \
 end_server "$tmemd_pid"
 
 # Also with no terminal, nor anything else, on its standard descriptors.
-timeout 30 tmemd --daemon --config /dev/null --arena none --budget 32M \
+timeout 120 tmemd --daemon --config /dev/null --arena none --budget 32M \
 	--socket "$tmemd_socket" <&- >&- 2>&- ||
 	fail "it does not start with its standard descriptors closed"
 tmemd_pid=$(<"$tmemd_socket.lock")
 cleanup_fn stop_process "$tmemd_pid"
-timeout 30 tmem-admin --socket "$tmemd_socket" stats >/dev/null ||
+timeout 120 tmem-admin --socket "$tmemd_socket" stats >/dev/null ||
 	fail "it does not answer when started with its descriptors closed"
 end_server "$tmemd_pid"
 

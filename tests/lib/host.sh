@@ -51,10 +51,11 @@ packages_install() {
 	}
 }
 
-# Wait until a command succeeds, at most SECONDS; its output is dropped.
+# Wait until a command succeeds, at most SECONDS, times $patience where that is
+# set; its output is dropped.
 #   wait_for SECONDS COMMAND...
 wait_for() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * ${patience:-1}))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		if ((SECONDS > end)); then
@@ -84,9 +85,9 @@ gone() {
 stop_process() {
 	alive "$1" || return 0
 	kill -TERM "$1" 2>/dev/null
-	wait_for "${2:-10}" gone "$1" && return 0
+	wait_for "${2:-30}" gone "$1" && return 0
 	kill -KILL "$1" 2>/dev/null
-	wait_for 10 gone "$1"
+	wait_for 60 gone "$1"
 }
 
 # Where a memory cgroup of that name is or would be, in the version of the
@@ -178,7 +179,7 @@ memcg_free() {
 	while read -r pid; do
 		kill -KILL "$pid" 2>/dev/null
 	done <"$1/cgroup.procs"
-	wait_for 10 rmdir "$1"
+	wait_for 60 rmdir "$1"
 }
 
 # A block device over an NBD server on this host, fit for swap: by nbd-client
@@ -214,7 +215,7 @@ nbdfuse_new() {
 	# The kernel's out-of-memory killer should find somebody else. A root
 	# without CAP_SYS_RESOURCE, as in some containers, may not ask for it.
 	{ echo -1000 >"/proc/$!/oom_score_adj"; } 2>/dev/null || true
-	wait_for 10 mountpoint -q "$3"
+	wait_for 60 mountpoint -q "$3"
 }
 
 # The device that nbd_device_new made with DIR; fails if there is none.
@@ -250,7 +251,7 @@ nbd_device_free() {
 	fi
 	# Not mountpoint(1), which fails on the mount of a dead nbdfuse.
 	grep -qF " $1/mnt " /proc/self/mountinfo || return 0
-	wait_for 10 umount "$1/mnt"
+	wait_for 60 umount "$1/mnt"
 }
 
 # Whether nothing is in the way of swap_on: no swap that comes as early, and none
