@@ -21,8 +21,8 @@ socket=$tmp/a.nbd
 # What is wrong on the command line.
 refused "give the device a --size" --socket "$socket"
 refused "'plenty' is no size" --size plenty
-refused "a device's size is 4K to 16T" --size 1K --socket "$socket"
-refused "a device's size is 4K to 16T" --size 17T --socket "$socket"
+refused "a device's size is 512 bytes to 16T" --size 511 --socket "$socket"
+refused "a device's size is 512 bytes to 16T" --size 17T --socket "$socket"
 refused "multiple of 512" --size 10001 --socket "$socket"
 refused "it needs at least 4M" --size 1M --budget 1M --socket "$socket"
 refused "'zip' is none of" --size 1M --codec zip

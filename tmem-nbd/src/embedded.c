@@ -89,11 +89,15 @@ static void log_stats(struct tmem_nbd_export *nbd, struct tmem_store *store)
 static void serve(const struct nbd_server *server, struct tmem_nbd_export *nbd,
 		  struct tmem_store *store)
 {
-	struct pollfd p = {.fd = server->signal_fd, .events = POLLIN};
+	struct pollfd p[] = {
+		{.fd = server->signal_fd, .events = POLLIN},
+		/* An only client has hung up, or was. */
+		{.fd = server->client_fd, .events = 0},
+	};
 	int signal;
 
-	for (;;) {
-		poll(&p, 1, -1);
+	while (!p[1].revents) {
+		poll(p, 2, -1);
 		signal = nbd_server_signal(server);
 		if (signal == SIGUSR1)
 			log_stats(nbd, store);
@@ -151,7 +155,7 @@ int nbd_embedded_run(struct nbd_server *server)
 			serve(server, nbd, store);
 		nbd_daemon_end(&server->daemon);
 		/* No new clients while the last ones are served. */
-		(void)unlink(server->options->socket);
+		nbd_server_unlink(server);
 		tmem_nbd_export_stop(nbd, keep);
 	}
 	tmem_store_close(store);

@@ -9,6 +9,7 @@
  */
 #include "export.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -196,6 +197,31 @@ static void shut_down_all(struct tmem_nbd_export *nbd, int how)
 
 /* Accepting --------------------------------------------------------------- */
 
+static bool is_listening(int fd)
+{
+	socklen_t size = sizeof(int);
+	int value = 0;
+
+	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &size) &&
+	       value;
+}
+
+/** The socket is a client's. Whoever handed it over sees that it is shut down
+ * when that client is not served any more. */
+static void serve_only(struct tmem_nbd_export *nbd)
+{
+	int fd = fcntl(nbd->listen_fd, F_DUPFD_CLOEXEC, 0);
+	int r = fd < 0 ? -errno : start_client(nbd, fd);
+
+	if (!r)
+		return;
+	nbd_device_report(nbd->info.device, "serving the client failed: %s",
+			  strerror(-r));
+	shutdown(nbd->listen_fd, SHUT_RDWR);
+	if (fd >= 0)
+		close(fd);
+}
+
 static void accept_one(struct tmem_nbd_export *nbd)
 {
 	int fd = accept4(nbd->listen_fd, NULL, NULL, SOCK_CLOEXEC);
@@ -253,6 +279,10 @@ static void *accept_all(void *arg)
 	};
 	eventfd_t value;
 
+	if (!is_listening(nbd->listen_fd)) {
+		p[1].fd = -1;
+		serve_only(nbd);
+	}
 	while (!atomic_load(&nbd->stopping)) {
 		if (poll(p, 2, -1) < 0)
 			continue;
@@ -277,7 +307,7 @@ static int check_config(const struct tmem_nbd_export_config *config, char *why,
 	if (config->size && !tmem_nbd_size_is_valid(config->size)) {
 		snprintf(
 			why, why_size,
-			"a device's size is 4K to 16T and a multiple of 512, not %llu",
+			"a device's size is 512 bytes to 16T and a multiple of 512, not %llu",
 			(unsigned long long)config->size);
 		return -EINVAL;
 	}

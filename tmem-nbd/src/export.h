@@ -50,7 +50,7 @@ enum tmem_nbd_stat { TMEM_NBD_STATS(TMEM_NBD_STAT_ENUM) TMEM_NBD_STAT_COUNT };
 extern const struct tmem_stat_desc tmem_nbd_stat_desc[];
 
 /** Smallest and largest device, bytes; a size is a multiple of 512. */
-#define TMEM_NBD_SIZE_MIN 4096ull
+#define TMEM_NBD_SIZE_MIN 512ull
 #define TMEM_NBD_SIZE_MAX (16ull << 40)
 
 static inline bool tmem_nbd_size_is_valid(uint64_t size)
@@ -75,7 +75,8 @@ struct tmem_nbd_export_config {
 	/** The device that must be there: after a restart, what
 	 * tmem_nbd_export_device() said before it. All zero: any. */
 	struct tmem_uuid device;
-	/** Listening unix stream socket; taken over on success. */
+	/** Listening unix stream socket, or a connected one whose client is
+	 * the only one then; taken over on success. */
 	int listen_fd;
 	/** File open for reading and writing, or -1; taken over on
 	 * success. Its format: tmem-nbd(8), OVERFLOW FILE. */

@@ -245,7 +245,7 @@ int nbd_keeper_run(struct nbd_server *server, int sock)
 		while (!r && !keep(&keeper))
 			r = come_back(&keeper);
 		nbd_daemon_end(&server->daemon);
-		(void)unlink(server->options->socket);
+		nbd_server_unlink(server);
 		if (keeper.sock >= 0)
 			hang_up(&keeper);
 	}

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Making a unix socket. */
+/* Making a unix socket, or taking one over. */
 #include "listen.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 #include "log.h"
 
@@ -110,4 +112,50 @@ int nbd_listen(const char *path, mode_t mode)
 err:
 	close(fd);
 	return r;
+}
+
+/** Have nothing at fd any more, though it stays open if it is stdin. */
+static int give_up(int fd)
+{
+	int null, r;
+
+	if (fd != STDIN_FILENO) {
+		close(fd);
+		return 0;
+	}
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (null < 0)
+		return -errno;
+	r = dup2(null, fd) < 0 ? -errno : 0;
+	close(null);
+	return r;
+}
+
+int nbd_listen_inherited(int fd, bool *connected)
+{
+	bool listens = sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0;
+	int copy, flags, r;
+
+	if (!listens && sd_is_socket_unix(fd, SOCK_STREAM, 0, NULL, 0) <= 0) {
+		tmem_log(
+			LOG_ERR,
+			"descriptor %d is no unix stream socket: hand one over, or give a path with --socket",
+			fd);
+		return -ENOTSOCK;
+	}
+	copy = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (copy < 0)
+		return -errno;
+	/* Connections are waited for where they are read. */
+	flags = fcntl(copy, F_GETFL);
+	if (flags < 0 || fcntl(copy, F_SETFL, flags & ~O_NONBLOCK))
+		r = -errno;
+	else
+		r = give_up(fd);
+	if (r < 0) {
+		close(copy);
+		return r;
+	}
+	*connected = !listens;
+	return copy;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The export's listening socket. One thread. */
+/* The export's socket. One thread. */
 #ifndef NBD_LISTEN_H
 #define NBD_LISTEN_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /**
@@ -11,5 +12,13 @@
  * what is wrong. Returns a descriptor or -errno.
  */
 int nbd_listen(const char *path, mode_t mode);
+
+/**
+ * Take over a unix stream socket that whoever started this process opened: one
+ * that listens, or one whose client is the only one (*connected). fd is closed,
+ * or, if it is stdin, goes nowhere. Logs what is wrong. Returns a descriptor or
+ * -errno.
+ */
+int nbd_listen_inherited(int fd, bool *connected);
 
 #endif

@@ -19,6 +19,12 @@ int nbd_server_signal(const struct nbd_server *server)
 	return n == sizeof(info) ? (int)info.ssi_signo : 0;
 }
 
+void nbd_server_unlink(const struct nbd_server *server)
+{
+	if (server->options->socket)
+		(void)unlink(server->options->socket);
+}
+
 /** Signals come through a descriptor, in all threads. */
 static int take_signals(void)
 {
@@ -57,10 +63,36 @@ static int open_overflow(const char *path, bool *made)
 	return fd;
 }
 
+static int open_socket(struct nbd_server *server)
+{
+	const struct nbd_options *options = server->options;
+	bool connected = false;
+	int r;
+
+	if (options->listen_fd < 0)
+		r = nbd_listen(options->socket, options->socket_mode);
+	else
+		r = nbd_listen_inherited(options->listen_fd, &connected);
+	server->listen_fd = r;
+	if (r < 0 || !connected)
+		return r;
+	if (options->where == NBD_WHERE_HOSTED) {
+		tmem_log(
+			LOG_ERR,
+			"a client's connection was handed over, which tmemd does not serve: hand over a listening socket, or use --embedded");
+		return -EINVAL;
+	}
+	r = server->client_fd = fcntl(r, F_DUPFD_CLOEXEC, 0);
+	return r < 0 ? -errno : r;
+}
+
 static int serve(struct nbd_server *server)
 {
-	int sock = nbd_keeper_connect(server->options);
+	int sock;
 
+	if (server->client_fd >= 0)
+		return nbd_embedded_run(server);
+	sock = nbd_keeper_connect(server->options);
 	if (sock >= 0)
 		return nbd_keeper_run(server, sock);
 	return sock == -ENOENT ? nbd_embedded_run(server) : sock;
@@ -69,14 +101,12 @@ static int serve(struct nbd_server *server)
 static int run(struct nbd_server *server)
 {
 	const struct nbd_options *options = server->options;
-	bool made = false;
+	bool made = false, opened;
 	int r;
 
-	r = server->listen_fd =
-		nbd_listen(options->socket, options->socket_mode);
-	if (r < 0)
-		return r;
-	if (options->overflow)
+	r = open_socket(server);
+	opened = r >= 0;
+	if (opened && options->overflow)
 		r = server->overflow_fd =
 			open_overflow(options->overflow, &made);
 	if (r >= 0)
@@ -85,8 +115,10 @@ static int run(struct nbd_server *server)
 		close(server->listen_fd);
 	if (server->overflow_fd >= 0)
 		close(server->overflow_fd);
-	if (r < 0 && !server->begun) {
-		(void)unlink(options->socket);
+	if (server->client_fd >= 0)
+		close(server->client_fd);
+	if (r < 0 && opened && !server->begun) {
+		nbd_server_unlink(server);
 		if (made)
 			(void)unlink(options->overflow);
 	}
@@ -96,8 +128,10 @@ static int run(struct nbd_server *server)
 int main(int argc, char **argv)
 {
 	struct nbd_options options;
-	struct nbd_server server = {
-		.options = &options, .listen_fd = -1, .overflow_fd = -1};
+	struct nbd_server server = {.options = &options,
+				    .client_fd = -1,
+				    .listen_fd = -1,
+				    .overflow_fd = -1};
 	int r;
 
 	tmem_log_init("tmem-nbd");

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <systemd/sd-daemon.h>
 #include <tmem/store.h>
 #include <unistd.h>
 #include "codec.h"
@@ -18,10 +19,11 @@ static const char help[] =
 	"Usage: tmem-nbd --size SIZE [OPTION]...\n"
 	"Serve a block device from memory on a unix socket, over the NBD protocol.\n"
 	"\n"
-	"  -s, --size=SIZE          size of the device (4K to 16T)\n"
+	"  -s, --size=SIZE          size of the device (512 to 16T)\n"
 	"  -o, --overflow=FILE      put pages there that memory has no room for\n"
 	"  -u, --socket=PATH        listen there (default: /run/tmem/NAME.nbd, or\n"
-	"                           $XDG_RUNTIME_DIR/tmem/NAME.nbd)\n"
+	"                           $XDG_RUNTIME_DIR/tmem/NAME.nbd); -: stdin is\n"
+	"                           the socket\n"
 	"      --socket-mode=MODE   permissions of the socket (default: 600)\n"
 	"  -n, --name=NAME          name of the export (default: nbd0)\n"
 	"      --description=TEXT   description of the export\n"
@@ -267,6 +269,33 @@ static int default_socket(struct nbd_options *options)
 	return 0;
 }
 
+/** Where to listen: at a path, or with the socket that was handed over. That
+ * one is another's to remove, and its owner waits for this process. */
+static int settle_socket(struct nbd_options *options)
+{
+	int count = sd_listen_fds(1), r;
+
+	if (options->socket && !strcmp(options->socket, "-"))
+		options->listen_fd = STDIN_FILENO;
+	if (count > 1 || (count == 1 && options->socket)) {
+		tmem_log(
+			LOG_ERR,
+			"%d sockets were handed over (LISTEN_FDS): hand over one, and leave out --socket",
+			count);
+		return -EINVAL;
+	}
+	if (count == 1)
+		options->listen_fd = SD_LISTEN_FDS_START;
+	if (options->listen_fd < 0) {
+		r = default_socket(options);
+		return r ? r : make_absolute(&options->socket);
+	}
+	free(options->socket);
+	options->socket = NULL;
+	options->foreground = true;
+	return 0;
+}
+
 /** Which tmemd it is, once and for all. */
 static int settle_tmemd(struct nbd_options *options)
 {
@@ -286,6 +315,7 @@ int nbd_options_parse(struct nbd_options *options, int argc, char **argv)
 
 	*options = (struct nbd_options){
 		.name = "nbd0",
+		.listen_fd = -1,
 		.socket_mode = 0600,
 		.nursery = TMEM_NURSERY_AUTO,
 	};
@@ -313,9 +343,7 @@ int nbd_options_parse(struct nbd_options *options, int argc, char **argv)
 		r = -EINVAL;
 	}
 	if (!r)
-		r = default_socket(options);
-	if (!r)
-		r = make_absolute(&options->socket);
+		r = settle_socket(options);
 	if (!r)
 		r = make_absolute(&options->pidfile);
 	if (!r)

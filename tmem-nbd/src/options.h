@@ -20,7 +20,8 @@ struct nbd_options {
 	uint64_t nursery;
 	const char *overflow;
 	const char *arena;
-	char *socket; /* absolute */
+	int listen_fd; /* a socket that was handed over, or -1 */
+	char *socket;  /* absolute; NULL if one was handed over */
 	const char *name;
 	const char *description;
 	char *tmemd;   /* its socket, absolute */

@@ -4,6 +4,9 @@
  * gave them, the listening socket and the overflow file, say when they are
  * ready, and serve until a signal ends them.
  *
+ * An only client's connection cannot survive a tmemd, so that one is embedded,
+ * and ends the process when it leaves.
+ *
  * Threading: the main thread, with the signals of signal_fd blocked.
  */
 #ifndef NBD_SERVER_H
@@ -16,6 +19,9 @@ struct nbd_server {
 	const struct nbd_options *options;
 	struct nbd_daemon daemon;
 	int signal_fd;
+	/* A copy of listen_fd if it is no listening socket, but one whose
+	 * client is the only one; else -1. */
+	int client_fd;
 	/* Closed by whoever takes them over, -1 then. */
 	int listen_fd;
 	int overflow_fd; /* or -1 */
@@ -41,5 +47,8 @@ int nbd_keeper_run(struct nbd_server *server, int sock);
 /** Which signal ends it, or SIGUSR1 that asks for statistics; 0 when there was
  * none yet. */
 int nbd_server_signal(const struct nbd_server *server);
+
+/** Remove the socket if this process made it. */
+void nbd_server_unlink(const struct nbd_server *server);
 
 #endif
