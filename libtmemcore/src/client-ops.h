@@ -42,6 +42,11 @@ struct tmem_client_ops {
 			 uint32_t index, uint64_t count);
 	int (*flush_object)(struct tmem_pool *pool, const struct tmem_oid *oid);
 	int (*pool_stats)(struct tmem_pool *pool, uint64_t *values);
+	/** NULL, all three: not supported. */
+	int (*pool_room)(struct tmem_pool *pool, struct tmem_room *out);
+	int (*pool_coldest)(struct tmem_pool *pool, const struct tmem_oid *oid,
+			    uint32_t *indexes, unsigned max);
+	int (*pool_watch)(struct tmem_pool *pool, int fd);
 };
 
 struct tmem_client {

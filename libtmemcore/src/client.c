@@ -174,3 +174,25 @@ int tmem_pool_stats(struct tmem_pool *pool, uint64_t *values)
 {
 	return pool->ops->pool_stats(pool, values);
 }
+
+int tmem_pool_room(struct tmem_pool *pool, struct tmem_room *out)
+{
+	return pool->ops->pool_room ? pool->ops->pool_room(pool, out)
+				    : -EOPNOTSUPP;
+}
+
+int tmem_pool_coldest(struct tmem_pool *pool, const struct tmem_oid *oid,
+		      uint32_t *indexes, unsigned max)
+{
+	if (max < TMEM_COLDEST_MIN)
+		return -EINVAL;
+	return pool->ops->pool_coldest
+		       ? pool->ops->pool_coldest(pool, oid, indexes, max)
+		       : -EOPNOTSUPP;
+}
+
+int tmem_pool_watch(struct tmem_pool *pool, int fd)
+{
+	return pool->ops->pool_watch ? pool->ops->pool_watch(pool, fd)
+				     : -EOPNOTSUPP;
+}

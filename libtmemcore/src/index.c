@@ -212,6 +212,16 @@ void tmem_index_age_leaf(struct tmem_index *index, struct tmem_queue *queue,
 	queue->old = id;
 }
 
+void tmem_index_renew_leaf(struct tmem_index *index, struct tmem_queue *queue,
+			   uint32_t id)
+{
+	if (queue->walkers)
+		return;
+	dequeue(index, queue, id);
+	tmem_index_leaf(index, id)->fresh = true;
+	enqueue(index, queue, id, queue->head);
+}
+
 /* Into the object's list, the queue and the hash table. */
 static void link_leaf(struct tmem_index *index, struct tmem_shard *shard,
 		      struct tmem_queue *queue, uint32_t object_id, uint32_t id)

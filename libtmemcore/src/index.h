@@ -127,6 +127,11 @@ void tmem_index_drop_leaf(struct tmem_index *index, struct tmem_shard *shard,
 void tmem_index_age_leaf(struct tmem_index *index, struct tmem_queue *queue,
 			 uint32_t leaf);
 
+/** Put a leaf at the head of its queue, as if it were new, unless its order must
+ * stay. */
+void tmem_index_renew_leaf(struct tmem_index *index, struct tmem_queue *queue,
+			   uint32_t leaf);
+
 /** Pages of a leaf that name a content, a bit each. */
 unsigned tmem_index_leaf_pages(const struct tmem_leaf *leaf);
 /** Whether a leaf names no content. */

@@ -20,6 +20,7 @@
 #include "evict.h"
 #include "op.h"
 #include "pool.h"
+#include "room.h"
 #include "settle.h"
 
 /* An ephemeral page is not worth emptying the store for. */
@@ -284,6 +285,9 @@ static int commit(struct put *put, const struct tmem_limit *limit,
 		looked += put->looked >> i & 1;
 		found += (put->looked & put->shared) >> i & 1;
 		if (old) {
+			/* What is written again is in use (room.h). */
+			if (b->pool->kind == TMEM_PERSISTENT)
+				leaf->visited |= (uint8_t)TMEM_FLAG(i);
 			tmem_nursery_leave(b->store, b->s, old);
 			drops->id[drops->count++] = old;
 		}
@@ -394,6 +398,7 @@ static void refuse(struct put *put, unsigned mask)
 	tmem_drops_drop(b->store, &drops);
 	atomic_fetch_add_explicit(&b->store->refused[put->why], count,
 				  memory_order_relaxed);
+	tmem_room_refused(b->use, put->why);
 }
 
 static unsigned put_block(struct tmem_block *b, const uint8_t *pages,

@@ -18,6 +18,7 @@
 #include "charge.h"
 #include "dedup-auto.h"
 #include "domain.h"
+#include "room.h"
 #include "session.h"
 
 /* Uses of a slot after which its id would be used again. */
@@ -422,6 +423,7 @@ static void end_use(struct tmem_use *use)
 	while (*link != use)
 		link = &(*link)->next;
 	*link = use->next;
+	tmem_room_unwatch(use);
 	pool->users--;
 	if (!pool->owner)
 		atomic_fetch_sub_explicit(&use->client->joined, 1,

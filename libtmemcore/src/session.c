@@ -11,6 +11,7 @@
 #include "evict.h"
 #include "op.h"
 #include "pool.h"
+#include "room.h"
 #include "stats.h"
 
 #define USES_MAX       ((1u << (32 - TMEM_CLIENT_SLOT_BITS)) - 1)
@@ -252,6 +253,9 @@ static const struct tmem_client_ops local_ops = {
 	.flush_run = tmem_op_flush_run,
 	.flush_object = tmem_op_flush_object,
 	.pool_stats = tmem_stats_of_use,
+	.pool_room = tmem_room_of_pool,
+	.pool_coldest = tmem_room_coldest,
+	.pool_watch = tmem_room_watch,
 };
 
 int tmem_client_new_local(struct tmem_store *store,
@@ -352,8 +356,10 @@ int tmem_store_client_set(struct tmem_store *store, uint32_t client_id,
 		atomic_store_explicit(&record->frozen, s->frozen,
 				      memory_order_relaxed);
 	tmem_lock_release(&store->admin);
-	if (s->set & (TMEM_SET_CAP | TMEM_SET_MAXMEM))
+	if (s->set & (TMEM_SET_CAP | TMEM_SET_MAXMEM)) {
 		tmem_evict_client(store, client_id, 0, 0);
+		tmem_room_wanted(store);
+	}
 	return 0;
 }
 

@@ -110,6 +110,10 @@ struct tmem_use {
 	struct tmem_client_state *client;
 	struct tmem_pool_state *pool;
 	struct tmem_use *next; /* of the pool's */
+	/* room.c's: whom to tell that room is wanted. */
+	struct tmem_use *watch_next;
+	int watch_fd;
+	_Atomic(bool) told; /* and has not asked since */
 	/* Counters; under the shard's lock. */
 	uint64_t stat[TMEM_SHARDS][TMEM_POOL_STAT_COUNT];
 };
@@ -188,6 +192,8 @@ struct tmem_store {
 	struct tmem_domain *domain; /* see domain.c */
 	uint32_t domains;	    /* slots there is memory for */
 	uint64_t past[TMEM_POOL_STAT_COUNT]; /* counters of pools gone */
+	struct tmem_use *watching;	     /* see room.c */
+	_Atomic(uint32_t) watchers;
 
 	/* Set under the admin lock. Who reads one under a shard's lock may use
 	 * it until that is let go: a pool that ends goes through all of them

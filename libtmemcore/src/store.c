@@ -12,6 +12,7 @@
 #include "evict.h"
 #include "pool.h"
 #include "reopen.h"
+#include "room.h"
 #include "session.h"
 #include "upkeep.h"
 #include "settle.h"
@@ -314,6 +315,8 @@ int tmem_store_set_budget(struct tmem_store *store, uint64_t budget)
 	shrink(store, budget);
 	r = used(store) > budget ? -ENOMEM : 0;
 	tmem_lock_release(&store->resize);
+	if (r < 0)
+		tmem_room_wanted(store);
 	tmem_cool_wake(store);
 	return r;
 }

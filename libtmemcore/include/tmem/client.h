@@ -184,6 +184,37 @@ int tmem_flush_object(struct tmem_pool *pool, const struct tmem_oid *oid);
  */
 int tmem_pool_stats(struct tmem_pool *pool, uint64_t *values);
 
+/*
+ * Persistent pages whose owner has another place for them. The store never
+ * evicts a persistent page; its owner may flush some, once they are elsewhere,
+ * so that others fit. For persistent private pools of a local store; else these
+ * return -EOPNOTSUPP.
+ */
+
+/** Room for a pool's pages, bytes. */
+struct tmem_room {
+	uint64_t limit; /**< the store's budget, or the client's cap */
+	/** Of that, what persistent puts may take, if need be from ephemeral
+	 * pages. Negative: so much is held above the limit. */
+	int64_t free;
+};
+
+/** How much room there is for pages of a pool. Returns 0. */
+int tmem_pool_room(struct tmem_pool *pool, struct tmem_room *out);
+
+/** Have 1 written to an eventfd when a page of the pool was refused for lack of
+ * room, or the pool holds more than a lowered budget or cap leaves it; then not
+ * again before tmem_pool_room() is called. fd stays the caller's; -1: no
+ * more. Returns 0. */
+int tmem_pool_watch(struct tmem_pool *pool, int fd);
+
+/** Name up to max (at least TMEM_COLDEST_MIN) pages of an object that were
+ * neither got nor put for longest, about. They stay where they are; those named
+ * are named again only after others. Returns how many. */
+int tmem_pool_coldest(struct tmem_pool *pool, const struct tmem_oid *oid,
+		      uint32_t *indexes, unsigned max);
+#define TMEM_COLDEST_MIN 8u
+
 #ifdef __cplusplus
 }
 #endif
