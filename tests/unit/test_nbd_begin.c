@@ -173,7 +173,7 @@ END_TEST
 START_TEST(record_of_an_impossible_size_is_refused)
 {
 	static const uint64_t sizes[] = {
-		0, 512, 4097, (16ull << 40) + 512, 1ull << 60, UINT64_MAX};
+		0, 511, 4097, (16ull << 40) + 512, 1ull << 60, UINT64_MAX};
 	struct tmem_nbd_export_config config = scene.config;
 	uint8_t record[TMEM_PAGE_SIZE];
 	unsigned i;
