@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tmem-nbd beside other servers of devices in memory. BENCHMARKS.md defines
+ * data, loads and metrics; this file holds the order of the parts, and the
+ * goals.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "../clock.h"
+#include "../goals.h"
+#include "child.h"
+#include "options.h"
+#include "rates.h"
+
+#define PAGES_A_FILE 256u
+
+#define RATE(text, load, peer, limit)                                          \
+	{                                                                      \
+		text, load "/tmem/iops", load "/" peer "/iops", limit, true    \
+	}
+#define CPU(text, load, what)                                                  \
+	{                                                                      \
+		text, load "/tmem/" what, load "/nbdkit/" what, 0.7, false     \
+	}
+
+static const struct bench_goal goals[] = {
+	RATE("read, depth 1 / nbdkit", "rates/read-d1", "nbdkit", 1.4),
+	RATE("write, depth 1 / nbdkit", "rates/write-d1", "nbdkit", 1.4),
+	RATE("read, depth 32 / nbdkit", "rates/read-d32", "nbdkit", 1.5),
+	RATE("write, depth 32 / nbdkit", "rates/write-d32", "nbdkit", 1.1),
+	RATE("read, depth 32, 2 jobs / nbdkit", "rates/read-d32-j2", "nbdkit",
+	     2),
+	RATE("write, depth 32, 2 jobs / nbdkit", "rates/write-d32-j2", "nbdkit",
+	     1.4),
+	RATE("read, qemu-img, depth 16 / nbdkit", "qemu-img/read-d16", "nbdkit",
+	     1.8),
+	RATE("write, qemu-img, depth 16 / nbdkit", "qemu-img/write-d16",
+	     "nbdkit", 1.3),
+	RATE("read, qemu-img, depth 1 / nbdkit", "qemu-img/read-d1", "nbdkit",
+	     1.3),
+	RATE("write, qemu-img, depth 1 / nbdkit", "qemu-img/write-d1", "nbdkit",
+	     1.3),
+	RATE("read, depth 1 / qemu-nbd on tmpfs", "rates/read-d1", "qemu-nbd",
+	     2.5),
+	RATE("write, depth 1 / qemu-nbd on tmpfs", "rates/write-d1", "qemu-nbd",
+	     1.8),
+	RATE("read, depth 32 / qemu-nbd on tmpfs", "rates/read-d32", "qemu-nbd",
+	     2.5),
+	RATE("write, depth 32 / qemu-nbd on tmpfs", "rates/write-d32",
+	     "qemu-nbd", 1.8),
+	CPU("server CPU a read, depth 1 / nbdkit", "rates/read-d1", "cpu_ns"),
+	CPU("server CPU a read, depth 32 / nbdkit", "rates/read-d32", "cpu_ns"),
+	CPU("server CPU a write, depth 1 / nbdkit", "rates/write-d1", "cpu_ns"),
+	CPU("server CPU a write, depth 32 / nbdkit", "rates/write-d32",
+	    "cpu_ns"),
+	CPU("the same, with what is compressed later", "rates/write-d32",
+	    "all_cpu_ns"),
+};
+
+#define GOALS (sizeof(goals) / sizeof(goals[0]))
+
+static struct bench_pages load(const struct bench_options *options)
+{
+	struct bench_pages set = bench_pages_new(3 * options->pages);
+	size_t text, elf, memory;
+
+	text = bench_pages_of_files(options->tree, false, PAGES_A_FILE, &set,
+				    options->pages);
+	elf = bench_pages_of_files("/usr/lib", true, PAGES_A_FILE, &set,
+				   options->pages);
+	memory = options->pid ? bench_pages_of_process((pid_t)options->pid,
+						       &set, options->pages)
+			      : bench_pages_of_compiler(&set, options->pages);
+	printf("pages: %zu of files below %s, %zu of ELF files, %zu of a program's memory\n",
+	       text, options->tree, elf, memory);
+	return set;
+}
+
+int main(int argc, char **argv)
+{
+	struct bench_options options = bench_options_parse(argc, argv);
+	const char *folder = bench_child_folder();
+	struct bench_pages set = load(&options);
+	json_t *report = json_object();
+	bool all_met;
+
+	bench_must(!report, "json_object");
+	for (int part = BENCH_RATES; part <= BENCH_QEMU_IMG; part++)
+		if (options.parts & 1u << part)
+			bench_rates((enum bench_part)part, &options, &set,
+				    folder, report);
+	all_met = bench_goals(goals, GOALS, report);
+	if (options.json &&
+	    json_dump_file(report, options.json, JSON_INDENT(1))) {
+		fprintf(stderr, "nbd: cannot write %s: %s\n", options.json,
+			strerror(errno));
+		return 1;
+	}
+	json_decref(report);
+	bench_pages_free(&set);
+	return options.check && !all_met;
+}
