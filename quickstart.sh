@@ -267,10 +267,12 @@ compare_sums() {
 	echo "   ($(wc -l <"$run/suspects") files changed while they were read, and do not count)"
 }
 
-# Puts may follow a read that has been answered: wait until they are through.
+# Puts may follow a read that has been answered, and what they put is
+# compressed in the background: wait until both are through, or for 15 s.
 puts_settled() {
-	local before=-1 now
-	while now=$(stat_of .host.puts) && ((now != before)); do
+	local before='' now tries=30
+	while now=$(stat_of '.host | "\(.puts) \(.young_contents)"') &&
+		[[ $now != "$before" || $now != *" 0" ]] && ((--tries)); do
 		before=$now
 		sleep 0.5
 	done

@@ -32,12 +32,36 @@
 #define YOUNG_LEFT    0u
 #define YOUNG_ENTERED 1u
 
-/* Part of the budget, where the store chooses. */
+/* Parts where the store chooses: of the budget, or of what pages that are no
+ * longer young leave of it. */
 #define AUTO_PART 8u
+#define FREE_PART 2u
+
+/* Nobody waits for pages that are merely of age. One thread at a time settles
+ * them for a slice, and then rests so many times as long as that took by the
+ * clock: a quarter of a processor at most, and less where others want it. */
+#define SLICE_NS UINT64_C(1000000)
+#define REST	 3u
+#define REST_NS	 UINT64_C(20000000) /* at most */
 
 uint64_t tmem_nursery_pages(const struct tmem_store *store)
 {
 	return atomic_load(&store->contents.held[TMEM_CODEC_YOUNG]);
+}
+
+/* TMEM_NURSERY_AUTO, bytes. */
+static uint64_t choose_limit(const struct tmem_store *store)
+{
+	uint64_t limit = atomic_load_explicit(&store->budget.limit,
+					      memory_order_relaxed);
+	uint64_t used =
+		atomic_load_explicit(&store->budget.used, memory_order_relaxed);
+	uint64_t young = tmem_nursery_pages(store) * TMEM_PAGE_SIZE;
+	uint64_t old = used > young ? used - young : 0;
+	uint64_t free = limit > old ? limit - old : 0;
+
+	return free / FREE_PART > limit / AUTO_PART ? free / FREE_PART
+						    : limit / AUTO_PART;
 }
 
 /* Young pages at most. */
@@ -46,9 +70,7 @@ static uint64_t most_pages(const struct tmem_store *store)
 	uint64_t bytes = store->nursery.limit;
 
 	if (bytes == TMEM_NURSERY_AUTO)
-		bytes = atomic_load_explicit(&store->budget.limit,
-					     memory_order_relaxed) /
-			AUTO_PART;
+		bytes = choose_limit(store);
 	if (tmem_cool_tight(store))
 		bytes /= 4;
 	return bytes / TMEM_PAGE_SIZE;
@@ -335,8 +357,48 @@ static int tick(struct tmem_store *store)
 	return TICK_MS;
 }
 
+/* Settle pages of age for a slice. *rest, ns: what to do after it. */
+static enum tmem_settle settle_slice(struct tmem_store *store, uint64_t *rest)
+{
+	uint64_t begin = tmem_ring_now(), took;
+	enum tmem_settle r;
+
+	do {
+		r = tmem_settle_some(store, true);
+		took = tmem_ring_now() - begin;
+	} while (r == TMEM_SETTLE_SOME && took < SLICE_NS);
+	*rest = REST * took < REST_NS ? REST * took : REST_NS;
+	return r;
+}
+
+/* Settle pages of age, unless it is time to rest. *wait, ms, is made shorter
+ * where there are more. */
+static enum tmem_settle settle_at_ease(struct tmem_store *store, int *wait)
+{
+	_Atomic(uint64_t) *until = &store->nursery.rest;
+	uint64_t due = atomic_load_explicit(until, memory_order_relaxed);
+	uint64_t now = tmem_ring_now(), rest;
+	enum tmem_settle r;
+
+	/* One of the threads that see it over; the others rest meanwhile. */
+	if (now >= due && atomic_compare_exchange_strong_explicit(
+				  until, &due, now + REST * SLICE_NS,
+				  memory_order_relaxed, memory_order_relaxed)) {
+		r = settle_slice(store, &rest);
+		now = tmem_ring_now();
+		due = now + rest;
+		atomic_store_explicit(until, due, memory_order_relaxed);
+		if (r != TMEM_SETTLE_SOME)
+			return r;
+	}
+	if (due > now && (due - now) / 1000000 < (uint64_t)*wait)
+		*wait = (int)((due - now) / 1000000) + 1;
+	return TMEM_SETTLE_NONE;
+}
+
 int tmem_nursery_job(struct tmem_store *store)
 {
+	enum tmem_settle r;
 	bool hurry;
 	int wait;
 
@@ -344,7 +406,9 @@ int tmem_nursery_job(struct tmem_store *store)
 		return TMEM_WORKER_NEVER;
 	hurry = in_hurry(store);
 	wait = tick(store);
-	switch (tmem_settle_some(store, !hurry)) {
+	r = hurry ? tmem_settle_some(store, false)
+		  : settle_at_ease(store, &wait);
+	switch (r) {
 	case TMEM_SETTLE_SOME:
 		return 0;
 	case TMEM_SETTLE_BUSY:

@@ -67,6 +67,7 @@ struct tmem_nursery {
 	_Atomic(bool) awake;
 	_Atomic(bool) hurry;
 	_Atomic(uint64_t) tick;	   /* ns at which the next one is due */
+	_Atomic(uint64_t) rest;	   /* ns until which what is of age waits */
 	_Atomic(uint32_t) cursor;  /* shard where settling goes on */
 	_Atomic(uint32_t) batches; /* settled; who waits for one sleeps here */
 	_Atomic(uint32_t) waiting;

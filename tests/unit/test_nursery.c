@@ -389,6 +389,7 @@ END_TEST
 static int tick(void)
 {
 	store->nursery.tick = 0;
+	store->nursery.rest = 0;
 	return tmem_nursery_job(store);
 }
 
@@ -405,13 +406,48 @@ START_TEST(younger_than_stuck)
 	tmem_fault_arm(TMEM_FAULT_SLAB, 1, true);
 	ck_assert_int_ne(tick(), TMEM_WORKER_NEVER);
 	ck_assert_uint_eq(young(), 2);
-	ck_assert_int_eq(tick(), 0);
-	ck_assert_uint_eq(young(), 1);
 	while (tick() != TMEM_WORKER_NEVER)
 		;
 	ck_assert_uint_eq(young(), 1);
 	tmem_fault_arm(TMEM_FAULT_SLAB, 0, false);
 	settle();
+	close_all();
+}
+END_TEST
+
+/* Who has settled pages that are merely of age rests before it goes on; who is
+ * in a hurry does not. */
+START_TEST(rests_unless_in_a_hurry)
+{
+	put_text(swap, 0, 1);
+	tick();
+	tick();
+	ck_assert_uint_eq(young(), 0);
+	put_text(swap, 1, 2);
+	tick();
+	store->nursery.tick = 0;
+	store->nursery.rest = UINT64_MAX;
+	ck_assert_int_gt(tmem_nursery_job(store), 0);
+	ck_assert_uint_eq(young(), 1);
+	store->nursery.limit = 2 * TMEM_PAGE_SIZE - 1;
+	ck_assert_int_eq(tmem_nursery_job(store), 0);
+	ck_assert_uint_eq(young(), 0);
+	close_all();
+}
+END_TEST
+
+/* Left to itself, the nursery has an eighth of a budget that others use up, and
+ * half of one that is free. */
+START_TEST(auto_limit)
+{
+	uint64_t part;
+
+	close_all();
+	open_young(64 * MIB, -1, TMEM_NURSERY_AUTO, 0);
+	for (part = 0; tmem_nursery_has_room(store); part++)
+		put_text(swap, (uint32_t)part, (uint32_t)part + 1);
+	ck_assert_uint_gt(part, 64 * MIB / TMEM_PAGE_SIZE / 3);
+	ck_assert_uint_le(part, 64 * MIB / TMEM_PAGE_SIZE / 2);
 	close_all();
 }
 END_TEST
@@ -684,6 +720,8 @@ int main(void)
 		budget_shrinks,
 		stuck,
 		younger_than_stuck,
+		rests_unless_in_a_hurry,
+		auto_limit,
 		fewer_threads,
 		no_memory_for_an_entry,
 		reopened,

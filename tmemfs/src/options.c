@@ -404,7 +404,7 @@ void fs_options_help(const char *program)
 	       "    -o budget=SIZE         of that store (default: 25%% of the memory\n"
 	       "                           available)\n"
 	       "    -o nursery=SIZE        of that, for pages not compressed yet (default:\n"
-	       "                           an eighth)\n"
+	       "                           an eighth, or half of what is free)\n"
 	       "    -o codec=CODEC         raw, lz4, lzo or zstd (default: the store's)\n"
 	       "    -o name=NAME           client name (default: from MOUNTPOINT)\n"
 	       "    -o coherency=MODE      strict, open or exclusive (default: open)\n"

@@ -37,8 +37,9 @@ struct tmem_store_config {
 	/** Codec of pools that name none; TMEM_CODEC_NONE means LZ4. */
 	enum tmem_codec codec;
 	/** Most bytes of young pages: as they came, not yet deduplicated and
-	 * compressed. TMEM_NURSERY_AUTO: an eighth of the budget, whatever it
-	 * is set to; 0: none, every put does all of the work itself. */
+	 * compressed. TMEM_NURSERY_AUTO: an eighth of the budget, or half of
+	 * what older pages leave of it, whichever is more; 0: none, every
+	 * put does all of the work itself. */
 	uint64_t nursery;
 	/** Background threads, which settle young pages and tidy up; at most
 	 * 64. TMEM_THREADS_AUTO: one a processor, at most 4; 0: none. Where the
