@@ -17,6 +17,9 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 #include <unistd.h>
 #include <zstd.h>
 #include "fault.h"
@@ -308,6 +311,29 @@ bool tmem_page_is_fill(const void *page, uint64_t *word)
 		return false;
 	*word = first;
 	return true;
+}
+
+void tmem_page_store(void *to, const void *from)
+{
+#ifdef __SSE2__
+	const __m128i *in = from;
+	__m128i *out = to;
+
+	for (size_t i = 0; i < TMEM_PAGE_SIZE / sizeof(*in); i += 4) {
+		__m128i a = _mm_loadu_si128(in + i);
+		__m128i b = _mm_loadu_si128(in + i + 1);
+		__m128i c = _mm_loadu_si128(in + i + 2);
+		__m128i d = _mm_loadu_si128(in + i + 3);
+
+		_mm_stream_si128(out + i, a);
+		_mm_stream_si128(out + i + 1, b);
+		_mm_stream_si128(out + i + 2, c);
+		_mm_stream_si128(out + i + 3, d);
+	}
+	_mm_sfence();
+#else
+	tmem_page_copy(to, from);
+#endif
 }
 
 void tmem_page_fill(void *page, uint64_t word)

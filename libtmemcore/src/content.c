@@ -73,8 +73,12 @@ int tmem_content_new(struct tmem_contents *contents,
 			tmem_table_free(&contents->table, new);
 			return r;
 		}
-		memcpy(tmem_slab_at(contents->slabs, w.place), spec->bytes,
-		       spec->size);
+		if (spec->size == TMEM_PAGE_SIZE)
+			tmem_page_store(tmem_slab_at(contents->slabs, w.place),
+					spec->bytes);
+		else
+			memcpy(tmem_slab_at(contents->slabs, w.place),
+			       spec->bytes, spec->size);
 		meta->hash = spec->hash;
 		meta->chain = 0;
 	}
