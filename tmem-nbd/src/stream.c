@@ -13,6 +13,10 @@
 #define REPLIES_MAX 4u
 #define BATCH	    (64u << 10)
 
+/** What is left of the input at its end, and no more than this, moves to the
+ * buffer's start, which is in the processor's cache. */
+#define SMALL (8u << 10)
+
 static int64_t now_ms(void)
 {
 	struct timespec now;
@@ -123,10 +127,9 @@ static ssize_t receive_soon(struct nbd_stream *stream)
 	ssize_t n = receive(stream, MSG_DONTWAIT);
 
 	if (n < 0 && errno == EAGAIN && nbd_spin_begin(&stream->spin)) {
-		do {
+		while (n < 0 && errno == EAGAIN &&
+		       nbd_spin_again(&stream->spin))
 			n = receive(stream, MSG_DONTWAIT);
-		} while (n < 0 && errno == EAGAIN &&
-			 nbd_spin_again(&stream->spin));
 		if (n >= 0)
 			nbd_spin_found(&stream->spin);
 	}
@@ -162,7 +165,8 @@ int nbd_stream_need(struct nbd_stream *stream, size_t length,
 	while ((have = stream->in_end - stream->in_start) < length) {
 		if (!have) {
 			stream->in_start = stream->in_end = 0;
-		} else if (stream->in_start + length > NBD_STREAM_MAX) {
+		} else if (have <= SMALL ||
+			   stream->in_start + length > NBD_STREAM_MAX) {
 			memmove(stream->in, stream->in + stream->in_start,
 				have);
 			stream->in_start = 0;
