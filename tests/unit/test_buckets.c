@@ -29,8 +29,7 @@ static uint64_t before;
 
 static uint32_t rehash(void *ctx, uint32_t id, uint32_t **chain)
 {
-	ck_assert_ptr_eq(ctx, record);
-	looks++;
+	looks += ctx == record ? 1 : LOOKS_MOST + 1;
 	*chain = &record[id].chain;
 	return record[id].hash;
 }
@@ -41,10 +40,11 @@ static void begin_call(void)
 	before = budget.used;
 }
 
+/* Check tells its parent of each assertion, which takes longer than a call. */
 static void end_call(void)
 {
-	ck_assert_uint_le(looks, LOOKS_MOST);
-	ck_assert_uint_le(budget.used, before + BYTES_MOST);
+	if (looks > LOOKS_MOST || budget.used > before + BYTES_MOST)
+		ck_abort_msg("a call looked at %u records", looks);
 }
 
 static void enter(uint32_t id)
@@ -75,12 +75,13 @@ static bool is_in(uint32_t id)
 /* Every record is where its hash says, and nowhere else. */
 static void assert_table(uint32_t records)
 {
-	uint32_t count = 0, there = 0;
+	uint32_t count = 0, there = 0, wrong = 0;
 
 	for (uint32_t id = 1; id <= records; id++) {
-		ck_assert_int_eq(is_in(id), record[id].in);
+		wrong += is_in(id) != record[id].in;
 		there += record[id].in;
 	}
+	ck_assert_uint_eq(wrong, 0);
 	for (uint32_t at = 0; at < table.size; at++)
 		for (uint32_t id = *tmem_buckets_at(&table, at); id;
 		     id = record[id].chain)
@@ -202,7 +203,7 @@ int main(void)
 	int failed;
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
+	tcase_set_timeout(tcase, 0); /* meson has one */
 	tcase_add_test(tcase, no_call_goes_through_the_table);
 	tcase_add_test(tcase, records_come_and_go_at_every_size);
 	tcase_add_test(tcase, without_memory_chains_get_longer);
