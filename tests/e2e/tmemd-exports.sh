@@ -35,7 +35,7 @@ holds_data() {
 
 start 60
 start_disk
-exports_are disk || fail "the export is not listed"
+wait_for 30 exports_are disk || fail "the export is not listed"
 [[ $(stat_of '.exports[0].keeper') == "$nbd_pid" ]] || fail "wrong keeper"
 nbdcopy "$tmp/data" "$nbd_uri"
 (($(stat_of .host.persistent_pages) >= 4096)) ||
@@ -86,7 +86,7 @@ wait_for 30 holds_nothing ||
 )
 far_pid=$(<"$tmp/far.pid")
 cleanup_fn stop_process "$far_pid"
-exports_are far
+wait_for 30 exports_are far
 kill -KILL "$tmemd_pid"
 wait_for 30 gone "$tmemd_pid"
 start 60

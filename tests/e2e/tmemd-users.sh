@@ -90,9 +90,30 @@ expect own 10 put 0 10
 start_server nbd_pid nbd-his setpriv --reuid "$uid" --regid "$gid" \
 	--clear-groups env XDG_RUNTIME_DIR="$tmp/run" \
 	tmem-nbd --foreground --name his --size 1M
-wait_for 30 test -S "$tmp/run/tmem/his.nbd"
-[[ $(stat_of '.exports[].name') == his ]] ||
-	fail "his own tmemd does not serve his export"
+serves_his() {
+	[[ $(stat_of '.exports[].name') == his ]]
+}
+wait_for 30 serves_his || fail "his own tmemd does not serve his export"
 end_server "$nbd_pid"
 end_server "$tmemd_pid"
 refused 2 "XDG_RUNTIME_DIR" as_user env -u XDG_RUNTIME_DIR tmemd --config /dev/null
+
+# One who may have no more processes is told so, at the start and later. A user
+# of no other processes: those count. Looking for leaks takes another one.
+lonely() {
+	env ASAN_OPTIONS="$ASAN_OPTIONS:detect_leaks=0" \
+		setpriv --reuid 65432 --regid "$gid" --clear-groups "$@"
+}
+chmod 777 "$tmp"
+refused 1 "more processes" lonely prlimit --nproc=1 tmemd --config /dev/null \
+	--arena none --socket "$tmp/lonely.sock"
+tmemd_socket=$tmp/lonely.sock
+start_server tmemd_pid lonely-tmemd setpriv --reuid 65432 --regid "$gid" \
+	--clear-groups tmemd --config /dev/null --arena none --budget 32M \
+	--socket "$tmemd_socket"
+wait_for 30 admin stats || fail "the lonely user's tmemd did not come up"
+lonely prlimit --pid "$tmemd_pid" --nproc=1:
+refused 1 "more processes" admin stats
+lonely prlimit --pid "$tmemd_pid" --nproc=1000:
+admin stats >/dev/null
+end_server "$tmemd_pid"

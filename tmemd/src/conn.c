@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "control.h"
+#include "error.h"
 #include "exports.h"
 #include "message.h"
 
@@ -228,6 +229,7 @@ void tmemd_conns_add(struct tmemd_conns *conns, int sock)
 	struct conn *conn = calloc(1, sizeof(*conn));
 	socklen_t size = sizeof(conn->peer);
 	bool room = false;
+	int r;
 
 	if (conn == NULL ||
 	    getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &conn->peer, &size) < 0)
@@ -250,11 +252,13 @@ void tmemd_conns_add(struct tmemd_conns *conns, int sock)
 					"too many control connections");
 		goto refuse;
 	}
-	if (conn_start(conn) == 0)
+	r = conn_start(conn);
+	if (r == 0)
 		return;
 	pthread_mutex_lock(&conns->lock);
 	conn_unlink_locked(conn);
 	pthread_mutex_unlock(&conns->lock);
+	tmem_message_send_error(sock, r, TMEMD_NO_THREAD);
 refuse:
 	close(sock);
 	free(conn);

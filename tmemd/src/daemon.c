@@ -227,6 +227,8 @@ static int daemon_start(struct daemon_main *main, char *error)
 		r = tmemd_conns_new(daemon, &main->conns);
 	if (r == 0)
 		r = tmemd_steward_new(daemon, &main->steward);
+	if (r == -EAGAIN)
+		r = tmemd_error(error, r, TMEMD_NO_THREAD);
 	if (sd_watchdog_enabled(0, &watchdog) > 0)
 		main->watchdog = (int)MIN(watchdog / 2000, (uint64_t)INT32_MAX);
 	return r;

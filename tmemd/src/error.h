@@ -10,6 +10,10 @@
 /** Room for a text. */
 #define TMEMD_ERROR_MAX 512u
 
+/** What to say when there is no further thread: -EAGAIN. */
+#define TMEMD_NO_THREAD                                                        \
+	"cannot start a thread: let the user of tmemd have more processes (TasksMax=, LimitNPROC=, ulimit -u)"
+
 /** Write a text of TMEMD_ERROR_MAX bytes. */
 void tmemd_error_write(char *error, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
