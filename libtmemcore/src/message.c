@@ -420,7 +420,8 @@ int tmem_message_call(int sock, const json_t *request, const int *fds,
 
 	*reply = (struct tmem_message)TMEM_MESSAGE_INIT;
 	r = tmem_message_send(sock, request, fds, count, timeout);
-	if (r < 0)
+	/* Who refused before reading has said why, and hung up. */
+	if (r < 0 && r != -ECONNRESET)
 		return r;
 	if (deadline >= 0) {
 		left = deadline - now_ms();

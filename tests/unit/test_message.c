@@ -303,7 +303,14 @@ START_TEST(reply_carries_the_error)
 		tmem_message_call(pair[1], json, NULL, 0, &reply, PATIENCE),
 		-ENOENT);
 	tmem_message_deinit(&reply);
+	/* Who hung up may have said why before. */
+	ck_assert_int_eq(tmem_message_send_error(pair[0], -EUSERS, "full"), 0);
 	shutdown(pair[0], SHUT_RDWR);
+	ck_assert_int_eq(
+		tmem_message_call(pair[1], json, NULL, 0, &reply, PATIENCE),
+		-EUSERS);
+	ck_assert_str_eq(tmem_message_error(&reply, -EUSERS), "full");
+	tmem_message_deinit(&reply);
 	ck_assert_int_eq(
 		tmem_message_call(pair[1], json, NULL, 0, &reply, PATIENCE),
 		-ECONNRESET);
