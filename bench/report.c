@@ -60,3 +60,16 @@ double bench_get(const json_t *report, const char *path, ...)
 		report = json_object_get(report, name);
 	return json_is_number(report) ? json_number_value(report) : NAN;
 }
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+double bench_median(double *numbers, size_t count)
+{
+	qsort(numbers, count, sizeof(*numbers), compare);
+	return (numbers[(count - 1) / 2] + numbers[count / 2]) / 2;
+}

@@ -7,6 +7,7 @@
 #define BENCH_REPORT_H
 
 #include <jansson.h>
+#include <stddef.h>
 
 /** Note a number; objects on its path are made. Not a number: a null. */
 void bench_set(json_t *report, double value, const char *path, ...)
@@ -15,5 +16,8 @@ void bench_set(json_t *report, double value, const char *path, ...)
 /** The number noted there, NAN when there is none. */
 double bench_get(const json_t *report, const char *path, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/** The median of so many numbers, which are put in order. */
+double bench_median(double *numbers, size_t count);
 
 #endif

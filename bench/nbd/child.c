@@ -45,7 +45,7 @@ pid_t bench_child_start(char *const argv[], int in_fd, int out_fd, int signal)
 	return pid;
 }
 
-bool bench_child_wait(pid_t pid)
+int bench_child_wait(pid_t pid)
 {
 	int status;
 
@@ -53,7 +53,7 @@ bool bench_child_wait(pid_t pid)
 		bench_must(errno != EINTR, "waitpid");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_NO_PROGRAM)
 		exit(1);
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 bool bench_child_ended(pid_t pid)

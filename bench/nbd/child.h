@@ -14,8 +14,11 @@
  * where there is no such program. */
 pid_t bench_child_start(char *const argv[], int in_fd, int out_fd, int signal);
 
-/** Wait for its end. Returns whether it exited with 0. */
-bool bench_child_wait(pid_t pid);
+/** What a script exits with where this host cannot do what it is for. */
+#define BENCH_EXIT_LEFT_OUT 77
+
+/** Wait for its end. Returns its exit status, -1 where a signal ended it. */
+int bench_child_wait(pid_t pid);
 
 /** Whether it has ended, without waiting. */
 bool bench_child_ended(pid_t pid);

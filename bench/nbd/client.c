@@ -37,7 +37,7 @@ static char *output_of(char *const argv[])
 
 	bench_must(!output, "tmpfile");
 	pid = bench_child_start(argv, -1, fileno(output), SIGKILL);
-	if (!bench_child_wait(pid)) {
+	if (bench_child_wait(pid) != 0) {
 		fprintf(stderr, "%s: %s failed\n",
 			program_invocation_short_name, argv[0]);
 		exit(1);
@@ -114,18 +114,19 @@ void bench_client_qemu_img(const struct bench_server *server,
 	double seconds = 0;
 	uint64_t requests = (uint64_t)(iops * load->seconds) + 1;
 	char count[32], depth[32], step[32], *text, *line;
-	char *argv[] = {"qemu-img", "bench", "-f", "raw",
-			"-t",	    "none",  "-s", "4096",
-			"-S",	    step,    "-c", count,
-			"-d",	    depth,   "-q", (char *)server->uri,
+	char *argv[] = {"qemu-img", "bench", (char *)server->uri,
+			"-f",	    "raw",   "-t",
+			"none",	    "-s",    "4096",
+			"-S",	    step,    "-c",
+			count,	    "-d",    depth,
 			NULL,	    NULL,    NULL};
 
 	snprintf(count, sizeof(count), "%llu", (unsigned long long)requests);
 	snprintf(depth, sizeof(depth), "%u", load->depth);
 	snprintf(step, sizeof(step), "%lu", STEP_PAGES * TMEM_PAGE_SIZE);
 	if (!load->read_percent) {
-		argv[14] = "-w";
-		argv[15] = "--pattern=90";
+		argv[15] = "-w";
+		argv[16] = "--pattern=90";
 	}
 	text = output_of(argv);
 	line = strstr(text, "Run completed in");

@@ -18,7 +18,7 @@
 #include <tmem/types.h>
 #include "../clock.h"
 
-#define FILL_PAGES 32u
+#define FILL_PAGES 16u
 #define FILL_DEPTH 8u
 
 struct job;
@@ -134,7 +134,7 @@ static void *work(void *ctx)
 	struct job *job = ctx;
 
 	for (;;) {
-		bool goes_on = bench_now() < job->to;
+		bool goes_on = bench_now() < job->to || !job->requests;
 
 		while (goes_on && job->idles)
 			bench_must(begin(job, job->idle[--job->idles]) < 0,

@@ -10,10 +10,11 @@
 #include "../clock.h"
 #include "../goals.h"
 #include "child.h"
+#include "kinds.h"
+#include "memory.h"
 #include "options.h"
 #include "rates.h"
-
-#define PAGES_A_FILE 256u
+#include "swap.h"
 
 #define RATE(text, load, peer, limit)                                          \
 	{                                                                      \
@@ -56,40 +57,49 @@ static const struct bench_goal goals[] = {
 	    "cpu_ns"),
 	CPU("the same, with what is compressed later", "rates/write-d32",
 	    "all_cpu_ns"),
+	{"write, after overwrites / nbdkit-zstd", "overwritten/tmem/write_iops",
+	 "overwritten/nbdkit-zstd/write_iops", 8, true},
+	{"read, after overwrites / nbdkit-zstd", "overwritten/tmem/read_iops",
+	 "overwritten/nbdkit-zstd/read_iops", 1.8, true},
+	{"memory, after overwrites / nbdkit-zstd", "overwritten/tmem/memory",
+	 "overwritten/nbdkit-zstd/memory", 1.1, false},
+	{"memory a byte, after overwrites, budget tight",
+	 "overwritten/tmem-tight/memory", NULL, 0.55, false},
+	{"time of a program that swaps / nbdkit", "swap/tmem/seconds",
+	 "swap/nbdkit/seconds", 1, false},
+	{"memory for what it swaps / nbdkit", "swap/tmem/memory",
+	 "swap/nbdkit/memory", 1, false},
 };
 
 #define GOALS (sizeof(goals) / sizeof(goals[0]))
 
-static struct bench_pages load(const struct bench_options *options)
+static void measure(const struct bench_options *options,
+		    struct bench_kinds *kinds, const char *folder,
+		    json_t *report)
 {
-	struct bench_pages set = bench_pages_new(3 * options->pages);
-	size_t text, elf, memory;
-
-	text = bench_pages_of_files(options->tree, false, PAGES_A_FILE, &set,
-				    options->pages);
-	elf = bench_pages_of_files("/usr/lib", true, PAGES_A_FILE, &set,
-				   options->pages);
-	memory = options->pid ? bench_pages_of_process((pid_t)options->pid,
-						       &set, options->pages)
-			      : bench_pages_of_compiler(&set, options->pages);
-	printf("pages: %zu of files below %s, %zu of ELF files, %zu of a program's memory\n",
-	       text, options->tree, elf, memory);
-	return set;
+	for (int part = BENCH_RATES; part <= BENCH_QEMU_IMG; part++)
+		if (options->parts & 1u << part)
+			bench_rates((enum bench_part)part, options,
+				    &kinds->set[BENCH_ALL], folder, report);
+	if (options->parts & 1u << BENCH_OVERWRITTEN)
+		bench_overwritten(options, kinds, folder, report);
+	if (options->parts & 1u << BENCH_MEMORY)
+		bench_memory(options, kinds, folder, report);
+	if (options->parts & 1u << BENCH_SWAP)
+		bench_swap(options, &kinds->set[BENCH_ALL], folder, report);
 }
 
 int main(int argc, char **argv)
 {
 	struct bench_options options = bench_options_parse(argc, argv);
 	const char *folder = bench_child_folder();
-	struct bench_pages set = load(&options);
 	json_t *report = json_object();
+	struct bench_kinds kinds;
 	bool all_met;
 
 	bench_must(!report, "json_object");
-	for (int part = BENCH_RATES; part <= BENCH_QEMU_IMG; part++)
-		if (options.parts & 1u << part)
-			bench_rates((enum bench_part)part, &options, &set,
-				    folder, report);
+	bench_kinds_init(&kinds, &options);
+	measure(&options, &kinds, folder, report);
 	all_met = bench_goals(goals, GOALS, report);
 	if (options.json &&
 	    json_dump_file(report, options.json, JSON_INDENT(1))) {
@@ -98,6 +108,6 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	json_decref(report);
-	bench_pages_free(&set);
+	bench_kinds_deinit(&kinds);
 	return options.check && !all_met;
 }

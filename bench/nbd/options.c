@@ -11,9 +11,9 @@
 #include "server.h"
 
 static const char *const part_names[BENCH_PARTS] = {
-	[BENCH_RATES] = "rates",
-	[BENCH_FIO] = "fio",
-	[BENCH_QEMU_IMG] = "qemu-img",
+	[BENCH_RATES] = "rates",       [BENCH_FIO] = "fio",
+	[BENCH_QEMU_IMG] = "qemu-img", [BENCH_OVERWRITTEN] = "overwritten",
+	[BENCH_MEMORY] = "memory",     [BENCH_SWAP] = "swap",
 };
 
 static const char usage_text[] =
@@ -21,13 +21,18 @@ static const char usage_text[] =
 	"Measure tmem-nbd beside other servers of devices in memory. TREE: whose files\n"
 	"are pages of text, a kernel's source (default: /usr/share).\n"
 	"bench/BENCHMARKS.md says what is measured.\n"
-	"  --only PARTS     of rates,fio,qemu-img (default: all)\n"
+	"  --only PARTS     of rates,fio,qemu-img,overwritten,memory,swap\n"
+	"                   (default: all)\n"
 	"  --servers NAMES  of tmem,tmem-hosted,nbdkit,nbdkit-malloc,nbdkit-zstd,qemu-nbd\n"
 	"                   (default: all)\n"
 	"  --loads NAMES    as tables name them, read-d1,write-d32-j2 (default: all)\n"
 	"  --rounds N       turns of each server for each load (default 5)\n"
 	"  --seconds S      of a turn (default 1)\n"
 	"  --ramp S         before them, not counted (default 0.3)\n"
+	"  --overwrite S    seconds of overwrites before memory counts (default 60)\n"
+	"  --rest S         until memory of what was filled once counts, of no change\n"
+	"                   (default 3)\n"
+	"  --swap N         MiB of a program that swaps (default 256)\n"
 	"  --mib N          of a device (default 1024)\n"
 	"  --pages N        of each kind (default 8192)\n"
 	"  --pid PID        whose memory to take (default: a compiler's)\n"
@@ -109,6 +114,16 @@ static void take(struct bench_options *options, int c, char *argument)
 	case 'R':
 		options->ramp = number("ramp", argument, 0, 3600);
 		break;
+	case 'O':
+		options->overwrite = number("overwrite", argument, 0.1, 86400);
+		break;
+	case 'e':
+		options->rest = number("rest", argument, 0, 3600);
+		break;
+	case 'w':
+		options->swap =
+			(unsigned long)number("swap", argument, 8, 65536);
+		break;
 	case 'm':
 		options->mib = (unsigned long)number("mib", argument, 1, 65536);
 		break;
@@ -144,6 +159,9 @@ struct bench_options bench_options_parse(int argc, char **argv)
 		{"rounds", required_argument, NULL, 'r'},
 		{"seconds", required_argument, NULL, 'S'},
 		{"ramp", required_argument, NULL, 'R'},
+		{"overwrite", required_argument, NULL, 'O'},
+		{"rest", required_argument, NULL, 'e'},
+		{"swap", required_argument, NULL, 'w'},
 		{"mib", required_argument, NULL, 'm'},
 		{"pages", required_argument, NULL, 'p'},
 		{"pid", required_argument, NULL, 'P'},
@@ -160,6 +178,9 @@ struct bench_options bench_options_parse(int argc, char **argv)
 		.rounds = 5,
 		.mib = 1024,
 		.pages = 8192,
+		.overwrite = 60,
+		.rest = 3,
+		.swap = 256,
 		.seconds = 1,
 		.ramp = 0.3,
 		.tree = "/usr/share",

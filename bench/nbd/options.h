@@ -6,7 +6,15 @@
 #include <stdbool.h>
 
 /** Parts of the benchmark; bits of bench_options.parts. */
-enum bench_part { BENCH_RATES, BENCH_FIO, BENCH_QEMU_IMG, BENCH_PARTS };
+enum bench_part {
+	BENCH_RATES,
+	BENCH_FIO,
+	BENCH_QEMU_IMG,
+	BENCH_OVERWRITTEN,
+	BENCH_MEMORY,
+	BENCH_SWAP,
+	BENCH_PARTS
+};
 
 struct bench_options {
 	unsigned parts;	      /**< bits of enum bench_part */
@@ -17,6 +25,9 @@ struct bench_options {
 	unsigned long pages;  /**< of each kind */
 	unsigned long pid;    /**< whose memory to take; 0: a compiler's */
 	double seconds;	      /**< of a turn */
+	double overwrite;     /**< s, of overwrites */
+	double rest;	      /**< s, until memory counts */
+	unsigned long swap;   /**< MiB of the program that swaps */
 	double ramp;	      /**< s, not counted, before */
 	bool check;
 	const char *json; /**< or NULL */

@@ -122,13 +122,6 @@ static void turn(const struct run *run, const struct bench_server *server,
 	bench_latency_merge(&result->latency, &result->last.latency);
 }
 
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 static void note(const struct run *run, const struct shape *shape,
 		 const struct bench_server *server, struct result *result,
 		 json_t *report)
@@ -141,8 +134,7 @@ static void note(const struct run *run, const struct shape *shape,
 	char path[96];
 	double iops, cpu, later;
 
-	qsort(result->iops, rounds, sizeof(*result->iops), compare);
-	iops = (result->iops[(rounds - 1) / 2] + result->iops[rounds / 2]) / 2;
+	iops = bench_median(result->iops, rounds);
 	cpu = (double)result->cpu_ns / (double)result->requests;
 	later = (double)result->later_cpu_ns / (double)result->requests;
 	snprintf(path, sizeof(path), "%s/%s/%s", parts[run->part].name,

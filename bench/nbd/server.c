@@ -40,17 +40,18 @@ static const struct recipe {
 } recipes[BENCH_SERVERS] = {
 	[BENCH_TMEM] = {"tmem",
 			{NULL},
-			{"@tmem-nbd", "-f", "-e", "-s", "@size", "-u",
+			{"@tmem-nbd/tmem-nbd", "-f", "-e", "-s", "@size", "-u",
 			 "@socket"}},
 	[BENCH_TMEM_TIGHT] = {"tmem-tight",
 			      {NULL},
-			      {"@tmem-nbd", "-f", "-e", "-s", "@size", "-u",
-			       "@socket", "-b", "@budget"}},
+			      {"@tmem-nbd/tmem-nbd", "-f", "-e", "-s", "@size",
+			       "-u", "@socket", "-b", "@budget", "-o",
+			       "@overflow"}},
 	[BENCH_TMEM_HOSTED] = {"tmem-hosted",
-			       {"@tmemd", "--config", "/dev/null", "--socket",
-				"@control"},
-			       {"@tmem-nbd", "-f", "--tmemd", "@control", "-s",
-				"@size", "-u", "@socket"}},
+			       {"@tmemd/tmemd", "--config", "/dev/null",
+				"--socket", "@control"},
+			       {"@tmem-nbd/tmem-nbd", "-f", "--tmemd",
+				"@control", "-s", "@size", "-u", "@socket"}},
 	[BENCH_NBDKIT] = {"nbdkit",
 			  {NULL},
 			  {"nbdkit", "-f", "-U", "@socket", "memory", "@size"}},
@@ -76,8 +77,8 @@ const char *bench_server_name(enum bench_server_kind kind)
 
 /* Starting ----------------------------------------------------------------- */
 
-/* A program of the tree that this one was built in, build/bench/nbd/nbd. */
-static void own_program(const char *name, char *to, size_t room)
+/* This program is bench/nbd/nbd there. */
+void bench_build_path(const char *below, char *to, size_t room)
 {
 	char self[512];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -90,7 +91,12 @@ static void own_program(const char *name, char *to, size_t room)
 		bench_must(!slash, "finding the build's folder");
 		*slash = '\0';
 	}
-	snprintf(to, room, "%s/%s/%s", self, name, name);
+	snprintf(to, room, "%s/%s", self, below);
+}
+
+static void overflow_path(const char *socket, char *to, size_t room)
+{
+	snprintf(to, room, "%s.overflow", socket);
 }
 
 struct words {
@@ -114,10 +120,12 @@ static void expand(const char *word, const struct words *words, char *to,
 		snprintf(to, room, "%s", words->socket);
 	else if (strcmp(word, "@control") == 0)
 		snprintf(to, room, "%s.tmemd", words->socket);
+	else if (strcmp(word, "@overflow") == 0)
+		overflow_path(words->socket, to, room);
 	else if (strcmp(word, "@file") == 0)
 		snprintf(to, room, "/proc/self/fd/%d", words->file);
 	else
-		own_program(word + 1, to, room);
+		bench_build_path(word + 1, to, room);
 }
 
 static void make_command(struct bench_command *command,
@@ -238,12 +246,16 @@ void bench_server_start(struct bench_server *server,
 
 void bench_server_end(struct bench_server *server)
 {
+	char overflow[sizeof(server->socket) + 16];
+
 	for (int i = 0; i < BENCH_SERVER_PROCESSES; i++)
 		if (server->pid[i]) {
 			kill(server->pid[i], SIGKILL);
 			bench_child_wait(server->pid[i]);
 			server->pid[i] = 0;
 		}
+	overflow_path(server->socket, overflow, sizeof(overflow));
+	unlink(overflow);
 	unlink(server->socket);
 	if (server->file >= 0)
 		close(server->file);
@@ -354,10 +366,15 @@ uint64_t bench_process_memory(pid_t pid)
 
 uint64_t bench_server_memory(const struct bench_server *server)
 {
+	char overflow[sizeof(server->socket) + 16];
 	uint64_t sum = 0;
+	struct stat st;
 
 	for (int i = 0; i < BENCH_SERVER_PROCESSES; i++)
 		if (server->pid[i])
 			sum += bench_process_memory(server->pid[i]);
+	overflow_path(server->socket, overflow, sizeof(overflow));
+	if (stat(overflow, &st) == 0)
+		sum += (uint64_t)st.st_blocks * 512;
 	return sum;
 }

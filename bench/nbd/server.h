@@ -15,7 +15,7 @@
 
 enum bench_server_kind {
 	BENCH_TMEM,	   /**< tmem-nbd with a store of its own */
-	BENCH_TMEM_TIGHT,  /**< the same, with a budget */
+	BENCH_TMEM_TIGHT,  /**< the same, with a budget and overflow */
 	BENCH_TMEM_HOSTED, /**< tmem-nbd at a tmemd */
 	BENCH_NBDKIT,	   /**< nbdkit memory */
 	BENCH_NBDKIT_MALLOC,
@@ -65,11 +65,14 @@ void bench_server_stop(const struct bench_server *server);
 uint64_t bench_server_cpu_ns(const struct bench_server *server);
 
 /** Bytes in memory for it: what its processes have resident, and files in
- * memory that they have open. */
+ * memory that they have open. What overflowed to disk counts as well. */
 uint64_t bench_server_memory(const struct bench_server *server);
 
 /** The same of a process. */
 uint64_t bench_process_memory(pid_t pid);
+
+/** A path in the build's folder. */
+void bench_build_path(const char *below, char *to, size_t room);
 
 /** The command that starts a server of one process. */
 void bench_server_command(struct bench_command *command,

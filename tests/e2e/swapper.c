@@ -5,6 +5,8 @@
  * in an order that suits no readahead. In a memory cgroup smaller than that
  * memory every page has been through swap; one wrong byte is found and named.
  *
+ * Its pages are made up, or those of a file.
+ *
  * One thread. Exit status 0: all pages were right; 1: one was not, or the
  * options were wrong. Standard output has a line for each step:
  *
@@ -13,6 +15,7 @@
  *	done PAGES
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -20,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,8 +35,9 @@
 #define STRIDE 1000003u
 
 static const char usage[] =
-	"usage: swapper [--mib N] [--passes N] [--hold]\n"
+	"usage: swapper [--mib N] [--passes N] [--pages FILE] [--hold]\n"
 	"Fill N MiB (256), then read and check them, N times (1).\n"
+	"With --pages, with the pages of FILE, each with a number of its own.\n"
 	"With --hold, wait for a line on standard input before checking.\n";
 
 /* A strong mix of a 64-bit number (splitmix64's finaliser). */
@@ -44,6 +49,10 @@ static uint64_t mix(uint64_t x)
 	return x ^ (x >> 31);
 }
 
+/* Pages of a file to fill memory with, or none. */
+static const char *given;
+static uint64_t given_count;
+
 /*
  * What a page holds, by its number and how often it was written. Like a
  * program's memory: one page in 16 is one repeated word, the others repeat
@@ -53,6 +62,12 @@ static void make_page(uint64_t number, uint64_t round, uint64_t *words)
 {
 	uint64_t seed = mix(number ^ mix(round));
 
+	if (given) {
+		memcpy(words, given + number % given_count * PAGE_BYTES,
+		       PAGE_BYTES);
+		words[PAGE_WORDS - 1] = seed;
+		return;
+	}
 	if (number % 16 == 0) {
 		for (size_t i = 0; i < PAGE_WORDS; i++)
 			words[i] = seed;
@@ -60,6 +75,27 @@ static void make_page(uint64_t number, uint64_t round, uint64_t *words)
 	}
 	for (size_t i = 0; i < PAGE_WORDS; i++)
 		words[i] = i % 3 == 0 ? mix(seed + i) : seed + i % 24;
+}
+
+static bool map_pages(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st = {0};
+	void *bytes = MAP_FAILED;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size >= PAGE_BYTES)
+		bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED,
+			     fd, 0);
+	if (fd >= 0)
+		close(fd);
+	if (bytes == MAP_FAILED) {
+		fprintf(stderr, "swapper: --pages %s: no file of pages\n",
+			path);
+		return false;
+	}
+	given = bytes;
+	given_count = (uint64_t)st.st_size / PAGE_BYTES;
+	return true;
 }
 
 static double now(void)
@@ -149,6 +185,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"mib", required_argument, NULL, 'm'},
 		{"passes", required_argument, NULL, 'p'},
+		{"pages", required_argument, NULL, 'f'},
 		{"hold", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
@@ -163,6 +200,10 @@ int main(int argc, char **argv)
 			break;
 		case 'p':
 			passes = parse("passes", optarg, 1000);
+			break;
+		case 'f':
+			if (!map_pages(optarg))
+				return EXIT_FAILURE;
 			break;
 		case 'h':
 			hold = true;
