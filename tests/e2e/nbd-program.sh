@@ -129,7 +129,24 @@ start_export k --keep
 qemu-io -f raw -c "read -P 9 4k 8k" "$nbd_uri" >"$tmp/out"
 ! grep -i fail "$tmp/out" || fail "kept pages are not there"
 end_server "$nbd_pid"
-start_export k --size 1M
+# It can grow, with all it holds, and stays so.
+start_export k --keep --size 3M
+for again in no yes; do
+	[[ $(nbdinfo --size "$nbd_uri") == 3145728 ]] ||
+		fail "it did not grow (started again: $again)"
+	qemu-io -f raw -c "read -P 9 4k 8k" -c "read -P 0 1M 2M" "$nbd_uri" \
+		>"$tmp/out"
+	! grep -i fail "$tmp/out" || fail "a device that grew reads as another"
+	[[ $again == yes ]] || {
+		end_server "$nbd_pid"
+		start_export k --keep
+	}
+done
+end_server "$nbd_pid"
+! tmem-nbd --foreground --keep --size 1M --name k --socket "$socket" \
+	--tmemd "$tmemd_socket" 2>"$tmp/refused" || fail "a device shrank"
+grep -q "can only grow" "$tmp/refused"
+start_export k --size 3M
 end_server "$nbd_pid"
 start_export k --size 2M --codec zstd
 [[ $(stat_of '.pools[] | select(.name == "nbd") | .compress') == zstd ]] ||

@@ -69,7 +69,7 @@ START_TEST(other_pool_or_file_is_refused)
 	ck_assert_int_eq(reopen(&config, scene.pool), -ESTALE);
 	config.overflow_fd = scene.config.overflow_fd;
 	ck_assert_int_eq(reopen(&config, scene.pool), 0);
-	/* Another size; none is fine. */
+	/* A smaller size; none is fine. */
 	config.size = SIZE / 2;
 	ck_assert_int_eq(reopen(&config, scene.pool), -EINVAL);
 	config.size = 0;
@@ -81,6 +81,62 @@ START_TEST(other_pool_or_file_is_refused)
 	ck_assert_int_eq(reopen(&config, scene.pool), -ESTALE);
 	close(fd);
 	tmem_pool_free(other);
+}
+END_TEST
+
+/** A device grows when it is opened again with a larger size, also when that
+ * was cut short: all it held is there, and zeros behind. */
+START_TEST(device_grows_and_keeps_its_pages)
+{
+	static const uint64_t grown = 2 * SIZE + 512;
+	struct nbd_overflow_header header;
+	int fd = scene.config.overflow_fd;
+
+	/* One page is in the file, if there is one. */
+	test_array_pool_refuse(scene.pool, 6, fd >= 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, 6, 60), 0);
+	ck_assert_int_eq(test_nbd_write(&scene, PAGES - 1, 70), 0);
+	if (_i) {
+		/* Killed when only the file had grown, to a size between. */
+		ck_assert_int_eq(nbd_overflow_probe(fd, &header), 0);
+		ck_assert_int_eq(nbd_overflow_grow(fd, &header, SIZE,
+						   SIZE + 4 * TMEM_PAGE_SIZE),
+				 0);
+	}
+	scene.config.size = grown;
+	test_nbd_scene_reopen(&scene);
+	ck_assert_uint_eq(scene.device->size, grown);
+	ck_assert(test_nbd_reads_as(&scene, 5, 50));
+	ck_assert(test_nbd_reads_as(&scene, 6, 60));
+	ck_assert(test_nbd_reads_as(&scene, PAGES - 1, 70));
+	ck_assert(test_nbd_reads_as(&scene, PAGES, 0));
+	ck_assert(test_nbd_reads_as(&scene, PAGES + 4, 0));
+	ck_assert(test_nbd_reads_as(&scene, 2 * PAGES - 1, 0));
+	ck_assert_int_eq(test_nbd_write(&scene, PAGES, 80), 0);
+	/* And is of that size from now on. */
+	scene.config.size = 0;
+	test_nbd_scene_reopen(&scene);
+	ck_assert_uint_eq(scene.device->size, grown);
+	ck_assert(test_nbd_reads_as(&scene, PAGES, 80));
+	scene.config.size = SIZE;
+	ck_assert_int_eq(reopen(&scene.config, scene.pool), -EINVAL);
+}
+END_TEST
+
+/** A growth that was cut short is completed also when it is not asked for. */
+START_TEST(growth_cut_short_is_completed)
+{
+	struct nbd_overflow_header header;
+	int fd = scene.config.overflow_fd;
+
+	ck_assert_int_eq(test_nbd_write(&scene, 5, 50), 0);
+	ck_assert_int_eq(nbd_overflow_probe(fd, &header), 0);
+	ck_assert_int_eq(nbd_overflow_grow(fd, &header, SIZE, 2 * SIZE), 0);
+	test_nbd_scene_reopen(&scene);
+	ck_assert_uint_eq(scene.device->size, 2 * SIZE);
+	ck_assert(test_nbd_reads_as(&scene, 5, 50));
+	ck_assert(test_nbd_reads_as(&scene, PAGES, 0));
 }
 END_TEST
 
@@ -209,7 +265,10 @@ int main(void)
 	tcase_add_test(plain, new_device_of_a_refused_record_can_begin_later);
 	tcase_add_test(plain, new_device_has_no_pages_of_an_old_one);
 	tcase_add_test(plain, record_of_an_impossible_size_is_refused);
+	tcase_add_loop_test(plain, device_grows_and_keeps_its_pages, 0, 1);
 	tcase_add_checked_fixture(overflow, set_up_overflow, tear_down);
+	tcase_add_loop_test(overflow, device_grows_and_keeps_its_pages, 0, 2);
+	tcase_add_test(overflow, growth_cut_short_is_completed);
 	tcase_add_test(overflow, other_pool_or_file_is_refused);
 	tcase_add_test(overflow, reset_begins_anew);
 	suite_add_tcase(suite, plain);

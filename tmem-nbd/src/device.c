@@ -99,10 +99,10 @@ static int check_kept(const struct tmem_nbd_export_config *config,
 			"the kept device's record is damaged: reset the device to begin an empty one");
 		return -EINVAL;
 	}
-	if (config->size && config->size != record->size) {
+	if (config->size && config->size < record->size) {
 		snprintf(
 			why, why_size,
-			"the kept device has a size of %s: leave the size out, or reset it to begin an empty one",
+			"the kept device has a size of %s, and can only grow: leave the size out, or reset it to begin an empty one",
 			tmem_size_format(record->size, text));
 		return -EINVAL;
 	}
@@ -174,6 +174,40 @@ static int make_record(const struct tmem_nbd_export_config *config,
 	return 0;
 }
 
+/** The size of a kept device from now on: it may be to grow, or have been when
+ * the last process was killed. */
+static uint64_t grown_size(const struct tmem_nbd_export_config *config,
+			   const struct findings *found)
+{
+	uint64_t size = found->record.size;
+
+	if (config->size > size)
+		size = config->size;
+	if (found->formatted && found->header.size > size)
+		size = found->header.size;
+	return size;
+}
+
+/** Have a kept device grow, if it is to: first its file and then its record, so
+ * that a crash in between leaves what is done once more. *grew tells. */
+static int grow(const struct tmem_nbd_export_config *config,
+		struct findings *found, bool *grew, char *why, size_t why_size)
+{
+	uint64_t size = grown_size(config, found);
+	int r = 0;
+
+	*grew = size > found->record.size;
+	if (*grew && found->formatted)
+		r = nbd_overflow_grow(config->overflow_fd, &found->header,
+				      found->record.size, size);
+	if (r < 0)
+		snprintf(why, why_size, "growing the overflow file failed: %s",
+			 strerror(-r));
+	else
+		found->record.size = size;
+	return r;
+}
+
 /** Put the record. One that is refused leaves that of a kept device. */
 static int put_record(struct tmem_pool *pool, const union record *record,
 		      char *why, size_t why_size)
@@ -197,13 +231,13 @@ static int begin(const struct tmem_nbd_export_config *config,
 {
 	bool format = config->overflow_fd >= 0 && !found->formatted;
 	union record *record = &found->record;
+	bool grew = false;
 	int r;
 
-	if (!found->kept) {
-		r = make_record(config, pool, record);
-		if (r < 0)
-			return r;
-	}
+	r = found->kept ? grow(config, found, &grew, why, why_size)
+			: make_record(config, pool, record);
+	if (r < 0)
+		return r;
 	if (format) {
 		found->header.size = record->size;
 		found->header.generation = found->generation;
@@ -216,7 +250,8 @@ static int begin(const struct tmem_nbd_export_config *config,
 			return r;
 		}
 	}
-	if (found->kept && record->has_overflow == (config->overflow_fd >= 0))
+	if (found->kept && !grew &&
+	    record->has_overflow == (config->overflow_fd >= 0))
 		return 0;
 	record->has_overflow = config->overflow_fd >= 0;
 	r = put_record(pool, record, why, why_size);

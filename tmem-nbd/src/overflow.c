@@ -89,12 +89,20 @@ int nbd_overflow_probe(int fd, struct nbd_overflow_header *out)
 	return 0;
 }
 
-int nbd_overflow_format(int fd, const struct nbd_overflow_header *header)
+/** Write a page. Returns 0 or -errno. */
+static int put_page(int fd, const union header_page *page, uint64_t offset)
+{
+	ssize_t n = pwrite(fd, page, sizeof(*page), (off_t)offset);
+
+	if (n == sizeof(*page))
+		return 0;
+	return n < 0 ? -errno : -ENOSPC;
+}
+
+/** Write the header where a file of its size has it. Returns 0 or -errno. */
+static int put_header(int fd, const struct nbd_overflow_header *header)
 {
 	_Alignas(TMEM_PAGE_SIZE) union header_page page = {0};
-	uint64_t end = round_up(header->size);
-	ssize_t n;
-	int r;
 
 	memcpy(page.header.magic, magic, sizeof(magic));
 	page.header.version = htole32(VERSION);
@@ -102,16 +110,46 @@ int nbd_overflow_format(int fd, const struct nbd_overflow_header *header)
 	page.header.generation = htole64(header->generation);
 	memcpy(page.header.device, &header->device, sizeof(header->device));
 	page.header.hash = hash_of(&page.header);
+	return put_page(fd, &page, round_up(header->size));
+}
+
+int nbd_overflow_format(int fd, const struct nbd_overflow_header *header)
+{
+	uint64_t end = round_up(header->size);
+	int r;
+
 	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)(end + TMEM_PAGE_SIZE)))
 		return -errno;
-	n = pwrite(fd, &page, sizeof(page), (off_t)end);
-	if (n == sizeof(page))
-		r = fsync(fd) ? -errno : 0;
-	else
-		r = n < 0 ? -errno : -ENOSPC;
+	r = put_header(fd, header);
+	if (!r && fsync(fd))
+		r = -errno;
 	/* Without a header it would be taken for somebody's file. */
 	if (r < 0)
 		(void)nbd_overflow_erase(fd);
+	return r;
+}
+
+int nbd_overflow_grow(int fd, struct nbd_overflow_header *header,
+		      uint64_t known, uint64_t size)
+{
+	static const _Alignas(TMEM_PAGE_SIZE) union header_page zeros;
+	const uint64_t ends[] = {round_up(known), round_up(header->size)};
+	struct nbd_overflow_header grown = *header;
+	unsigned i;
+	int r;
+
+	grown.size = size;
+	r = put_header(fd, &grown);
+	if (r < 0) {
+		(void)ftruncate(fd, (off_t)(ends[1] + TMEM_PAGE_SIZE));
+		return r;
+	}
+	/* Where headers were there are slots now, which were never written. */
+	for (i = 0; i < 2 && !r; i++)
+		if (ends[i] < round_up(size))
+			r = put_page(fd, &zeros, ends[i]);
+	if (!r)
+		*header = grown;
 	return r;
 }
 

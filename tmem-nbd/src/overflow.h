@@ -81,6 +81,15 @@ int nbd_overflow_probe(int fd, struct nbd_overflow_header *out);
 /** Make the file an empty overflow file. Returns 0 or -errno. */
 int nbd_overflow_format(int fd, const struct nbd_overflow_header *header);
 
+/**
+ * Make room for a device that grows to size bytes, from the known ones. A
+ * process that was killed in this may have left a header of another size
+ * between: then it is done once more. The header's new place is written first,
+ * so that the file is always that device's. Returns 0 or -errno.
+ */
+int nbd_overflow_grow(int fd, struct nbd_overflow_header *header,
+		      uint64_t known, uint64_t size);
+
 /** Use the file of a device of size bytes, or none (fd -1). fd stays the
  * caller's. Waits for what a server that was killed is still writing. */
 void nbd_overflow_init(struct nbd_overflow *overflow, int fd, uint64_t size);
