@@ -30,14 +30,14 @@ void nbd_connection_deinit(struct nbd_connection *connection)
 
 int nbd_connection_run(struct nbd_connection *connection)
 {
-	int r = nbd_handshake(connection);
+	int r = nbd_handshake(connection), sent = 0;
 
 	if (!r) {
 		nbd_stream_untimed(&connection->stream);
 		r = nbd_transmission(connection);
 	}
-	/* A last answer, to ABORT or to requests before DISC. */
-	if (r >= 0)
-		r = nbd_stream_flush(&connection->stream);
-	return r;
+	/* A last answer, to ABORT, or to requests before DISC or garbage. */
+	if (r >= 0 || r == -EPROTO)
+		sent = nbd_stream_flush(&connection->stream);
+	return r < 0 ? r : sent;
 }

@@ -124,12 +124,14 @@ static ssize_t receive_timed(struct nbd_stream *stream)
 /** Receive, and while there is nothing spin, and then sleep. */
 static ssize_t receive_soon(struct nbd_stream *stream)
 {
-	ssize_t n = receive(stream, MSG_DONTWAIT);
+	ssize_t n = -1;
 
-	if (n < 0 && errno == EAGAIN && nbd_spin_begin(&stream->spin)) {
-		while (n < 0 && errno == EAGAIN &&
-		       nbd_spin_again(&stream->spin))
+	errno = EAGAIN;
+	if (nbd_spin_begin(&stream->spin)) {
+		do {
 			n = receive(stream, MSG_DONTWAIT);
+		} while (n < 0 && errno == EAGAIN &&
+			 nbd_spin_again(&stream->spin));
 		if (n >= 0)
 			nbd_spin_found(&stream->spin);
 	}
@@ -144,6 +146,14 @@ static int fill(struct nbd_stream *stream)
 	ssize_t n;
 	int r;
 
+	/* While more has arrived, replies go on gathering. */
+	if (stream->out_end && !stream->deadline) {
+		n = receive(stream, MSG_DONTWAIT);
+		if (n > 0) {
+			stream->in_end += (size_t)n;
+			return 0;
+		}
+	}
 	/* The client may be waiting for an answer before it goes on. */
 	r = nbd_stream_flush(stream);
 	if (r < 0)

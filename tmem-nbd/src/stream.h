@@ -4,7 +4,8 @@
  * the buffer has room for and is taken from it in whole messages; before it
  * sleeps for want of input, the thread may spin (spin.h). Output gathers in its
  * buffer and is sent when 4 replies or 64 KiB have gathered, so that the client
- * works on the first while the next are made, and before waiting for input.
+ * works on the first while the next are made, and when no more input has
+ * arrived.
  *
  * Threading: one thread a stream.
  */
