@@ -15,6 +15,7 @@
 #define BATCH_MAX   1024u
 #define HOLD_PAGES  64u
 #define HOLD_LEAVES 512u
+#define GHOST_MIN   16u
 
 enum way_of { WAY_SIEVE = -2, WAY_DUEL = -1 };
 
@@ -23,6 +24,8 @@ struct part {
 	uint32_t old; /* the freshest old leaf; SIEVE: the hand */
 	uint32_t fresh;
 	struct tmem_ghost ghost;
+	uint32_t stale; /* as of libtmemcore/src/state.h */
+	bool adopts;
 };
 
 struct state {
@@ -34,6 +37,7 @@ struct state {
 	bool *fresh;
 	bool exclusive;
 	int way;
+	const struct tmem_way *last; /* at the last sweep */
 	struct tmem_budget budget;
 	struct tmem_duel duel;
 };
@@ -55,6 +59,7 @@ static void *init(const struct trace *trace, uint32_t pages, bool exclusive,
 	tmem_budget_init(&s->budget, UINT64_MAX);
 	if (tmem_duel_init(&s->duel))
 		abort();
+	s->last = tmem_duel_way(&s->duel);
 	return s;
 }
 
@@ -152,6 +157,8 @@ static int64_t excess(const struct state *s)
 	int64_t fresh = 0, all = 0;
 
 	for (unsigned i = 0; i < SHARDS; i++) {
+		if (s->part[i].adopts)
+			continue;
 		fresh += s->part[i].fresh;
 		all += s->part[i].queue.count;
 	}
@@ -160,31 +167,58 @@ static int64_t excess(const struct state *s)
 	return fresh - all * way_of(s)->fresh / 100;
 }
 
+/* What is held suits the former way; see evict.c. */
+static void turn(struct state *s, const struct tmem_way *way)
+{
+	for (unsigned i = 0; i < SHARDS; i++) {
+		struct part *part = &s->part[i];
+
+		part->adopts = way->ghost;
+		part->stale = way->ghost ? 0 : part->queue.count - part->fresh;
+	}
+	s->last = way;
+}
+
+static void adopt(struct state *s, struct part *part)
+{
+	for (unsigned i = 0; i < HOLD_LEAVES && part->adopts; i++) {
+		part->adopts = part->fresh * 100 >
+			       part->queue.count * s->last->fresh;
+		if (part->adopts)
+			make_old(s, part,
+				 part->old ? s->lists.link[part->old].prev
+					   : part->queue.tail);
+	}
+}
+
 static void evict_shard(struct state *s)
 {
 	struct part *part = &s->part[s->cursor++ % SHARDS];
 	uint32_t left = part->queue.count / 16, taken = 0;
 	int64_t over = s->way == WAY_SIEVE ? 0 : excess(s);
 
+	adopt(s, part);
 	left = !left ? 1 : left > HOLD_LEAVES ? HOLD_LEAVES : left;
 	for (; left && taken < HOLD_PAGES && part->queue.count;
 	     left--, over--) {
-		if (over > 0 && !part->fresh)
+		bool stale = over > 0 && part->old && part->stale;
+
+		if (over > 0 && !stale && !part->fresh)
 			break;
-		taken += try_leaf(s, part, over > 0);
+		part->stale -= stale;
+		taken += try_leaf(s, part, over > 0 && !stale);
 	}
 }
 
-/* As many slots as the part has leaves, about. */
 static void fit_ghosts(struct state *s)
 {
 	for (unsigned i = 0; i < SHARDS; i++) {
 		struct part *part = &s->part[i];
-		uint32_t slots = 16;
+		uint32_t slots = tmem_ghost_slots_for(part->queue.count);
 
-		while (2 * slots <= part->queue.count)
-			slots *= 2;
-		if (slots <= part->ghost.slots)
+		if (slots < GHOST_MIN)
+			slots = GHOST_MIN;
+		if (tmem_ghost_fits(&part->ghost, slots))
 			continue;
 		free(part->ghost.slot);
 		part->ghost.slots = slots;
@@ -206,6 +240,8 @@ static void make_room(struct state *s)
 		tmem_duel_fit(&s->duel, &s->budget, s->pages);
 		fit_ghosts(s);
 	}
+	if (s->way == WAY_DUEL && s->last != way_of(s))
+		turn(s, way_of(s));
 	while (s->pages && s->pages + batch >= s->most)
 		evict_shard(s);
 }

@@ -20,22 +20,23 @@
 const struct tmem_way tmem_way[TMEM_WAYS] = {
 	/* What was read again stays, come what may: random reads. */
 	{.fresh = 1, .ghost = false},
-	/* S3-FIFO. */
-	{.fresh = 10, .ghost = true},
-	/* Near to FIFO and LRU: what is new is read next. */
-	{.fresh = 60, .ghost = true},
+	/* Near to S3-FIFO: what comes back stays. */
+	{.fresh = 5, .ghost = true},
+	/* FIFO: what is new is read next, or all that is read just fits. An old
+	 * leaf is the next one to be tried again. */
+	{.fresh = 100, .ghost = false},
 };
 
 /* Pages that a miniature holds at most: a 16th of the pool's, within these. */
 #define PART	  16u
 #define ROOM_MIN  64u
-#define ROOM_MAX  1024u
+#define ROOM_MAX  2048u
 #define NO_SAMPLE UINT32_MAX
 
 /* Pages between two judgements, each of which forgets a part of what was
  * seen; and how far another way must be ahead, in pages. */
 #define PERIOD 256u
-#define FORGET 16u
+#define FORGET 8u
 #define AHEAD  24u
 
 struct leaf {
@@ -73,7 +74,6 @@ static struct tmem_mini *mini_new(struct tmem_budget *budget, uint32_t room,
 	m->way = way;
 	m->room = room;
 	m->ghost.slot = (uint32_t *)&m->leaf[room + 1];
-	m->ghost.slots = way->ghost ? room : 0;
 	m->bucket = (uint16_t *)(m->ghost.slot + room);
 	for (uint32_t i = 1; i < room; i++)
 		m->leaf[i].next = (uint16_t)(i + 1);
@@ -159,6 +159,17 @@ static void drop_leaf(struct tmem_mini *m, uint16_t at)
 	m->unused = at;
 }
 
+/* As of evict.c, but that there is room for any. */
+static void fit_ghost(struct tmem_mini *m)
+{
+	uint32_t slots = tmem_ghost_slots_for(m->leaves);
+
+	if (!m->way->ghost || tmem_ghost_fits(&m->ghost, slots))
+		return;
+	m->ghost.slots = slots;
+	memset(m->ghost.slot, 0, slots * sizeof(*m->ghost.slot));
+}
+
 /* Try a leaf. */
 static void evict(struct tmem_mini *m)
 {
@@ -167,7 +178,8 @@ static void evict(struct tmem_mini *m)
 	struct leaf *leaf = &m->leaf[at];
 	unsigned gone = leaf->held & ~leaf->visited;
 
-	if (fresh && m->way->ghost && gone)
+	fit_ghost(m);
+	if (leaf->fresh && gone)
 		tmem_ghost_note(&m->ghost, leaf->name, gone);
 	make_old(m, at);
 	leaf->visited = 0;

@@ -18,7 +18,11 @@
 
 struct tmem_way {
 	uint8_t fresh; /* percent of the leaves that are on probation */
-	bool ghost;    /* who comes back is not put on probation again */
+	/* Who comes back is not put on probation again. So a pool that turns
+	 * to this way may take the leaves that it holds for old ones: what
+	 * comes back takes their place. Without a ghost nothing might, and old
+	 * leaves are tried once first. */
+	bool ghost;
 };
 
 #define TMEM_WAYS 3u
@@ -31,8 +35,30 @@ extern const struct tmem_way tmem_way[TMEM_WAYS];
  * takes its place. */
 struct tmem_ghost {
 	uint32_t *slot; /* part of the name, 24 bits; pages, 8 bits */
-	uint32_t slots; /* a power of two, or 0 */
+	uint32_t slots;
 };
+
+/** How many slots suit so many leaves. With more of them, work that goes round
+ * through more than fits would have all of it spared, and keep none; with a
+ * part of that remembered, a part stays. */
+static inline uint32_t tmem_ghost_slots_for(uint32_t leaves)
+{
+	return leaves / 16 * 5;
+}
+
+/** Whether a ghost has about the slots that it should. */
+static inline bool tmem_ghost_fits(const struct tmem_ghost *ghost,
+				   uint32_t slots)
+{
+	return slots <= ghost->slots + ghost->slots / 4 &&
+	       slots >= ghost->slots / 4;
+}
+
+static inline uint32_t *tmem_ghost_slot(const struct tmem_ghost *ghost,
+					uint64_t name)
+{
+	return &ghost->slot[(name & UINT32_MAX) * ghost->slots >> 32];
+}
 
 /** Remember that pages of the leaf called name were evicted. */
 static inline void tmem_ghost_note(struct tmem_ghost *ghost, uint64_t name,
@@ -42,7 +68,7 @@ static inline void tmem_ghost_note(struct tmem_ghost *ghost, uint64_t name,
 
 	if (!ghost->slots)
 		return;
-	slot = &ghost->slot[name & (ghost->slots - 1)];
+	slot = tmem_ghost_slot(ghost, name);
 	*slot = (*slot & ~0xffu) == tag ? *slot | pages : tag | pages;
 }
 
@@ -54,7 +80,7 @@ static inline unsigned tmem_ghost_of(const struct tmem_ghost *ghost,
 
 	if (!ghost->slots)
 		return 0;
-	slot = ghost->slot[name & (ghost->slots - 1)];
+	slot = *tmem_ghost_slot(ghost, name);
 	return (slot & ~0xffu) == tag ? slot & 0xffu : 0;
 }
 

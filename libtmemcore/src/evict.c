@@ -13,7 +13,8 @@
  * they were tried last. While more of the pool's leaves are fresh than its way
  * of eviction allows (duel.h), fresh ones are tried, else old ones. The ghost
  * remembers pages that were evicted fresh: a leaf that gets one of these again
- * is old at once. How much goes, and when, is evict-room.c's.
+ * is old at once. When the way changes, what is held suits the former one: see
+ * turn(). How much goes, and when, is evict-room.c's.
  */
 #include "charge.h"
 #include "evict-priv.h"
@@ -38,7 +39,8 @@ static uint64_t lap_part(const struct tmem_queue *queue)
 }
 
 /* How many more of a pool's leaves are fresh than its way allows. Only a
- * snapshot: the other shards go on. */
+ * snapshot: the other shards go on. Those that adopt leaves will be all right
+ * without any being tried. */
 static int64_t excess(const struct tmem_pool_state *pool)
 {
 	int64_t fresh = 0, all = 0;
@@ -46,6 +48,8 @@ static int64_t excess(const struct tmem_pool_state *pool)
 	for (unsigned s = 0; s < TMEM_SHARDS; s++) {
 		const struct tmem_queue *queue = &pool->shard[s].queue;
 
+		if (pool->shard[s].adopts)
+			continue;
 		fresh += atomic_load_explicit(&queue->fresh,
 					      memory_order_relaxed);
 		all += atomic_load_explicit(&queue->count,
@@ -53,18 +57,17 @@ static int64_t excess(const struct tmem_pool_state *pool)
 	}
 	if (fresh >= all)
 		return fresh;
-	return fresh - all * tmem_duel_way(&pool->duel)->fresh / 100;
+	return fresh - all * pool->way->fresh / 100;
 }
 
-/* A slot of the ghost for each leaf, about, as long as there is memory. What a
- * larger pool left behind goes. */
+/* As long as there is memory. What a larger pool left behind goes. */
 static void fit_ghost(struct tmem_store *store, struct tmem_pool_shard *part)
 {
-	uint32_t slots = GHOST_MIN, *slot;
+	uint32_t slots = tmem_ghost_slots_for(part->queue.count), *slot;
 
-	while (2 * slots <= part->queue.count)
-		slots *= 2;
-	if (slots <= part->ghost.slots && slots >= part->ghost.slots / 4)
+	if (slots < GHOST_MIN)
+		slots = GHOST_MIN;
+	if (tmem_ghost_fits(&part->ghost, slots))
 		return;
 	if (slots < part->ghost.slots)
 		tmem_pool_drop_ghost(store, part);
@@ -104,19 +107,54 @@ void tmem_evict_note_put(struct tmem_store *store, struct tmem_pool_state *pool,
 		tmem_index_age_leaf(&store->index, &part->queue, leaf);
 }
 
+/* The pool has another way than at the last sweep. Compact lock. */
+static void turn(struct tmem_pool_state *pool, const struct tmem_way *way)
+{
+	for (unsigned s = 0; s < TMEM_SHARDS; s++) {
+		struct tmem_pool_shard *part = &pool->shard[s];
+		uint32_t all = atomic_load_explicit(&part->queue.count,
+						    memory_order_relaxed);
+		uint32_t fresh = atomic_load_explicit(&part->queue.fresh,
+						      memory_order_relaxed);
+
+		part->adopts = way->ghost;
+		part->stale = way->ghost || fresh > all ? 0 : all - fresh;
+	}
+	pool->way = way;
+}
+
+static uint32_t oldest_fresh(const struct tmem_store *store,
+			     const struct tmem_queue *queue)
+{
+	return queue->old ? tmem_index_leaf(&store->index, queue->old)
+				    ->queue_prev
+			  : queue->tail;
+}
+
+static void adopt(struct tmem_store *store, struct tmem_pool_shard *part,
+		  const struct tmem_way *way)
+{
+	struct tmem_queue *queue = &part->queue;
+
+	for (unsigned i = 0; i < HOLD_LEAVES && part->adopts; i++) {
+		part->adopts = (uint64_t)queue->fresh * 100 >
+			       (uint64_t)queue->count * way->fresh;
+		if (part->adopts)
+			tmem_index_age_leaf(&store->index, queue,
+					    oldest_fresh(store, queue));
+	}
+}
+
 /* Try the leaf whose turn it is; returns how many pages were taken. */
 static unsigned try_leaf(struct tmem_store *store, struct tmem_pool_state *pool,
 			 unsigned s, bool fresh, struct tmem_drops *drops)
 {
 	struct tmem_pool_shard *part = &pool->shard[s];
 	struct tmem_queue *queue = &part->queue;
-	uint32_t id = queue->tail;
-	struct tmem_leaf *leaf;
+	uint32_t id = fresh ? oldest_fresh(store, queue) : queue->tail;
+	struct tmem_leaf *leaf = tmem_index_leaf(&store->index, id);
 	unsigned mask;
 
-	if (fresh && queue->old)
-		id = tmem_index_leaf(&store->index, queue->old)->queue_prev;
-	leaf = tmem_index_leaf(&store->index, id);
 	mask = ~leaf->visited & tmem_index_leaf_pages(leaf);
 	if (leaf->fresh && mask)
 		remember(store, pool, s, leaf, mask);
@@ -138,12 +176,16 @@ static void evict_shard(struct tmem_store *store, struct tmem_pool_state *pool,
 	sweep->bytes += part->charge;
 	if (!(pool->flags & TMEM_POOL_EXCLUSIVE))
 		fit_ghost(store, part);
+	adopt(store, part, pool->way);
 	sweep->idle++;
 	for (uint64_t left = lap_part(&part->queue);
 	     left && part->queue.tail && taken < HOLD_PAGES; left--, over--) {
-		if (over > 0 && !part->queue.fresh)
+		bool stale = over > 0 && part->queue.old && part->stale;
+
+		if (over > 0 && !stale && !part->queue.fresh)
 			break;
-		taken += try_leaf(store, pool, s, over > 0, drops);
+		part->stale -= stale;
+		taken += try_leaf(store, pool, s, over > 0 && !stale, drops);
 		sweep->looked++;
 		sweep->idle = 0;
 	}
@@ -166,6 +208,9 @@ struct evict_sweep evict_pool(struct tmem_store *store,
 	struct evict_sweep sweep = {0};
 	struct tmem_drops drops;
 
+	tmem_lock_assert_held(&store->compact);
+	if (pool->way != tmem_duel_way(&pool->duel))
+		turn(pool, tmem_duel_way(&pool->duel));
 	drops.count = 0;
 	/* The first lap may do no more than clear marks; where no shard has
 	 * anything to try, others have taken what there was. */

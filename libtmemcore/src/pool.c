@@ -182,6 +182,7 @@ static struct tmem_pool_state *new_state(struct tmem_store *store,
 	}
 	pool->record = record;
 	pool->owner = owner;
+	pool->way = tmem_duel_way(&pool->duel);
 	return pool;
 }
 

@@ -52,11 +52,13 @@ START_TEST(a_pool_that_never_evicted_tries_nothing)
 }
 END_TEST
 
+/* Each read says nothing of when the leaf is read next, but some are read more
+ * often than others. */
 START_TEST(random_reads_keep_what_was_read_again)
 {
 	tmem_duel_fit(&duel, &budget, POOL_PAGES);
 	for (unsigned i = 0; i < 2000000; i++)
-		get(draw(4 * POOL_PAGES), 1);
+		get(draw(1 + draw(8 * POOL_PAGES)), 1);
 	ck_assert_uint_eq(tmem_duel_way(&duel)->fresh, 1);
 }
 END_TEST
@@ -85,7 +87,7 @@ START_TEST(a_trial_costs_little_and_fits_the_pool)
 		used = atomic_load(&budget.used);
 		ck_assert_uint_gt(used, 0);
 		ck_assert_uint_le(used, 7 * sizes[i]);
-		ck_assert_uint_le(used, 100000);
+		ck_assert_uint_le(used, 200000);
 		for (unsigned n = 0; n < 100000; n++)
 			get(draw(2 * sizes[i]), 1u + (unsigned)draw(255));
 	}
