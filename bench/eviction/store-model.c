@@ -15,6 +15,7 @@
 #define BATCH_MAX   1024u
 #define HOLD_PAGES  64u
 #define HOLD_LEAVES 512u
+#define LAP_PARTS   16u
 #define GHOST_MIN   16u
 
 enum way_of { WAY_SIEVE = -2, WAY_DUEL = -1 };
@@ -24,7 +25,7 @@ struct part {
 	uint32_t old; /* the freshest old leaf; SIEVE: the hand */
 	uint32_t fresh;
 	struct tmem_ghost ghost;
-	uint32_t stale; /* as of libtmemcore/src/state.h */
+	uint32_t due, stale; /* as of libtmemcore/src/state.h */
 	bool adopts;
 };
 
@@ -182,8 +183,8 @@ static void turn(struct state *s, const struct tmem_way *way)
 static void adopt(struct state *s, struct part *part)
 {
 	for (unsigned i = 0; i < HOLD_LEAVES && part->adopts; i++) {
-		part->adopts = part->fresh * 100 >
-			       part->queue.count * s->last->fresh;
+		part->adopts =
+			part->fresh * 100 > part->queue.count * s->last->fresh;
 		if (part->adopts)
 			make_old(s, part,
 				 part->old ? s->lists.link[part->old].prev
@@ -194,11 +195,13 @@ static void adopt(struct state *s, struct part *part)
 static void evict_shard(struct state *s)
 {
 	struct part *part = &s->part[s->cursor++ % SHARDS];
-	uint32_t left = part->queue.count / 16, taken = 0;
+	uint32_t left = part->due + part->queue.count, taken = 0;
 	int64_t over = s->way == WAY_SIEVE ? 0 : excess(s);
 
 	adopt(s, part);
-	left = !left ? 1 : left > HOLD_LEAVES ? HOLD_LEAVES : left;
+	part->due = left % LAP_PARTS;
+	left /= LAP_PARTS;
+	left = left > HOLD_LEAVES ? HOLD_LEAVES : left;
 	for (; left && taken < HOLD_PAGES && part->queue.count;
 	     left--, over--) {
 		bool stale = over > 0 && part->old && part->stale;
@@ -269,7 +272,9 @@ static void put(void *state, uint32_t page)
 
 	if (s->pages >= s->most)
 		make_room(s);
-	if (!s->held[leaf])
+	if (s->exclusive && s->held[leaf])
+		leave(s, part, leaf);
+	if (s->exclusive || !s->held[leaf])
 		enter(s, part, leaf);
 	if (s->way != WAY_SIEVE && s->fresh[leaf] && way_of(s)->ghost &&
 	    tmem_ghost_of(&part->ghost, name) & bit(s, page))

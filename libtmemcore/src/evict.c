@@ -23,19 +23,24 @@
 /* Pages and leaves that one hold of a shard's lock goes through. */
 #define HOLD_PAGES  64u
 #define HOLD_LEAVES 512u
+#define LAP_PARTS   16u
 #define GHOST_MIN   16u
 /* The last leaf may bring more. */
 #define HOLD_MOST (HOLD_PAGES - 1 + TMEM_LEAF_PAGES)
 
-/* A part of a lap: small, so that a shard that holds nothing but pages in use
- * is not gone through again before they are read again. */
-static uint64_t lap_part(const struct tmem_queue *queue)
+/* How many leaves of a shard are to be tried now, a part of a lap: small, so
+ * that a shard that holds nothing but pages in use is not gone through again
+ * before they are read again. Shards with few leaves have a turn less often, or
+ * else their leaves would go sooner than others. */
+static uint32_t lap_part(struct tmem_pool_shard *part)
 {
-	uint32_t part = queue->count / 16;
+	uint64_t due = part->due +
+		       (uint64_t)atomic_load_explicit(&part->queue.count,
+						      memory_order_relaxed);
 
-	if (part > HOLD_LEAVES)
-		return HOLD_LEAVES;
-	return part ? part : 1;
+	part->due = due % LAP_PARTS;
+	due /= LAP_PARTS;
+	return due < HOLD_LEAVES ? (uint32_t)due : HOLD_LEAVES;
 }
 
 /* How many more of a pool's leaves are fresh than its way allows. Only a
@@ -101,6 +106,11 @@ void tmem_evict_note_put(struct tmem_store *store, struct tmem_pool_state *pool,
 {
 	struct tmem_pool_shard *part = &pool->shard[s];
 
+	/* None of its pages has been read, or it were gone: how long ago they
+	 * were put is all that is known of them. */
+	if (pool->flags & TMEM_POOL_EXCLUSIVE && pool->kind == TMEM_EPHEMERAL &&
+	    part->queue.head != leaf)
+		tmem_index_renew_leaf(&store->index, &part->queue, leaf);
 	if (part->ghost.slots && tmem_duel_way(&pool->duel)->ghost &&
 	    tmem_index_leaf(&store->index, leaf)->fresh &&
 	    tmem_ghost_of(&part->ghost, tmem_index_name(key)) & pages)
@@ -126,9 +136,9 @@ static void turn(struct tmem_pool_state *pool, const struct tmem_way *way)
 static uint32_t oldest_fresh(const struct tmem_store *store,
 			     const struct tmem_queue *queue)
 {
-	return queue->old ? tmem_index_leaf(&store->index, queue->old)
-				    ->queue_prev
-			  : queue->tail;
+	return queue->old
+		       ? tmem_index_leaf(&store->index, queue->old)->queue_prev
+		       : queue->tail;
 }
 
 static void adopt(struct tmem_store *store, struct tmem_pool_shard *part,
@@ -169,17 +179,20 @@ static void evict_shard(struct tmem_store *store, struct tmem_pool_state *pool,
 {
 	struct tmem_shard *shard = &store->index.shard[s];
 	struct tmem_pool_shard *part = &pool->shard[s];
-	int64_t over = excess(pool);
+	uint32_t left = lap_part(part);
 	unsigned taken = 0;
+	int64_t over;
 
+	sweep->idle++;
+	if (!left)
+		return;
+	over = excess(pool);
 	tmem_lock_acquire(&shard->lock);
 	sweep->bytes += part->charge;
 	if (!(pool->flags & TMEM_POOL_EXCLUSIVE))
 		fit_ghost(store, part);
 	adopt(store, part, pool->way);
-	sweep->idle++;
-	for (uint64_t left = lap_part(&part->queue);
-	     left && part->queue.tail && taken < HOLD_PAGES; left--, over--) {
+	for (; left && part->queue.tail && taken < HOLD_PAGES; left--, over--) {
 		bool stale = over > 0 && part->queue.old && part->stale;
 
 		if (over > 0 && !stale && !part->queue.fresh)
@@ -217,7 +230,7 @@ struct evict_sweep evict_pool(struct tmem_store *store,
 	while (left > 0 && sweep.pages < most &&
 	       (sweep.bytes < bytes || sweep.pages < pages) &&
 	       sweep.looked <= 2 * left + TMEM_SHARDS &&
-	       sweep.idle <= TMEM_SHARDS) {
+	       sweep.idle <= LAP_PARTS * TMEM_SHARDS) {
 		unsigned s = atomic_fetch_add_explicit(&pool->cursor, 1,
 						       memory_order_relaxed) %
 			     TMEM_SHARDS;

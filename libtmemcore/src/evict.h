@@ -50,8 +50,8 @@ void tmem_evict_down_to(struct tmem_store *store, uint64_t limit, int64_t most);
 uint64_t tmem_evict_compact(struct tmem_store *store);
 
 /** Pages (a bit each) of a leaf are about to be put. A leaf that has lost one
- * of them soon after it came has now proven that it is read again. Under the
- * shard's lock. */
+ * of them soon after it came has now proven that it is read again; in an
+ * exclusive pool it is as young as its last page. Under the shard's lock. */
 void tmem_evict_note_put(struct tmem_store *store, struct tmem_pool_state *pool,
 			 unsigned s, const struct tmem_key *key, uint32_t leaf,
 			 unsigned pages);

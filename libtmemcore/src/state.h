@@ -56,9 +56,11 @@ struct tmem_client_state {
 struct tmem_pool_shard {
 	struct tmem_queue queue;
 	struct tmem_ghost ghost;
-	/* evict.c's, from a change of the pool's way on; under the compact
-	 * lock: old leaves to try once before any fresh one, and whether fresh
-	 * ones above what the way allows are made old untried. */
+	/* evict.c's, under the compact lock. What laps so far came short of a
+	 * whole leaf, in parts of one; and from a change of the pool's way on,
+	 * old leaves to try once before any fresh one, and whether fresh ones
+	 * above what the way allows are made old untried. */
+	uint32_t due;
 	uint32_t stale;
 	bool adopts;
 	uint64_t pages;
@@ -102,8 +104,8 @@ struct tmem_pool_state {
 	_Atomic(int64_t) pages;
 	_Atomic(uint32_t) young; /* of its pages */
 	_Atomic(uint64_t) peak;
-	_Atomic(uint32_t) cursor;	     /* shard where eviction goes on */
-	struct tmem_duel duel;		     /* evict.c's */
+	_Atomic(uint32_t) cursor;   /* shard where eviction goes on */
+	struct tmem_duel duel;	    /* evict.c's */
 	const struct tmem_way *way; /* at the last sweep; compact lock */
 	uint64_t past[TMEM_POOL_STAT_COUNT]; /* counters of uses gone */
 	struct tmem_pool_shard shard[TMEM_SHARDS];

@@ -473,6 +473,34 @@ START_TEST(what_eviction_remembers_goes_with_the_pages)
 }
 END_TEST
 
+/* Of an exclusive pool nothing has been read: what was put last stays, also
+ * where it came to a leaf that had been there for long. */
+START_TEST(an_exclusive_leaf_is_as_young_as_its_last_page)
+{
+	struct tmem_client *client;
+	struct tmem_pool *pool;
+	unsigned i, hits = 0;
+
+	store = scene_store(16 * MIB, -1);
+	client = scene_client(store, "a", NULL);
+	pool = scene_pool(client, "p", TMEM_POOL_EXCLUSIVE);
+	for (i = 0; i < 2000; i++)
+		ck_assert(scene_put_at(pool, i, 0, i));
+	for (unsigned j = 0; j < 500; j++)
+		ck_assert(scene_put_at(pool, j, 1, 50000 + j));
+	while (scene_pool_stat(pool, TMEM_POOL_STAT_evictions) < 1000) {
+		ck_assert(scene_put_at(pool, i, 0, i));
+		i++;
+	}
+	for (unsigned j = 0; j < 500; j++)
+		hits += scene_get_at(pool, j, 1, 50000 + j);
+	ck_assert_uint_gt(hits, 450);
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
 START_TEST(the_frozen_are_refused_and_may_read_and_flush)
 {
 	struct tmem_client *client;
@@ -521,6 +549,7 @@ int main(void)
 		reclaim_ends_however_much_is_put_meanwhile,
 		a_shrunken_budget_is_kept_and_a_wider_one_used,
 		what_eviction_remembers_goes_with_the_pages,
+		an_exclusive_leaf_is_as_young_as_its_last_page,
 		the_frozen_are_refused_and_may_read_and_flush,
 	};
 
