@@ -212,7 +212,7 @@ int tmem_room_coldest(struct tmem_pool *base, const struct tmem_oid *oid,
 	struct tmem_use *use = (struct tmem_use *)base;
 	struct tmem_pool_state *pool = use->pool;
 	struct sweep sweep = {.oid = oid, .indexes = indexes, .max = max};
-	uint64_t most = LAP_PARTS * TMEM_SHARDS;
+	uint64_t most = (uint64_t)LAP_PARTS * TMEM_SHARDS;
 
 	if (!can_be_asked(use))
 		return -EOPNOTSUPP;

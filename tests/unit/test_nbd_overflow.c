@@ -50,7 +50,6 @@ static void set_up_plain(void)
 static void tear_down(void)
 {
 	nbd_overflow_io_deinit(&io);
-	nbd_overflow_deinit(&overflow);
 	close(fd);
 	free(memory);
 }
@@ -208,8 +207,8 @@ START_TEST(scan_finds_slots_and_no_holes)
 
 	memset(memory, 7, (size_t)TMEM_RUN_MAX * TMEM_PAGE_SIZE);
 	nbd_overflow_write(&overflow, &io, segments, 3);
-	ck_assert_int_eq(nbd_overflow_sync(&overflow), 1);
-	ck_assert_int_eq(nbd_overflow_sync(&overflow), 0);
+	ck_assert_int_eq(nbd_overflow_sync(&overflow, &io), 1);
+	ck_assert_int_eq(nbd_overflow_sync(&overflow, &io), 0);
 	ck_assert(overflow.can_punch);
 	ck_assert_int_eq(nbd_overflow_punch(&overflow, 110, 10), 0);
 	ck_assert_int_eq(nbd_page_map_init(&map, PAGES, false), 0);

@@ -56,7 +56,9 @@ bool nbd_access_get(struct nbd_device *device, uint64_t offset, uint32_t length,
 	 * every instant. */
 	if (range.count == 1)
 		return nbd_pages_get(device, &range, to);
-	nbd_range_lock_shared(&device->range_lock, &range);
+	/* The thread may hold others (task.h). */
+	if (!nbd_range_try_lock(&device->range_lock, &range, false))
+		return false;
 	held = nbd_pages_get(device, &range, to);
 	nbd_range_unlock(&device->range_lock, &range);
 	return held;
@@ -245,7 +247,7 @@ int nbd_access_sync(struct nbd_device *device, struct nbd_io *io)
 
 	if (device->overflow.fd < 0)
 		return 0;
-	r = nbd_overflow_sync(&device->overflow);
+	r = nbd_overflow_sync(&device->overflow, &io->overflow);
 	if (r < 0) {
 		nbd_device_report(device,
 				  "flushing the overflow file failed: %s",

@@ -18,12 +18,21 @@ int nbd_connection_init(struct nbd_connection *connection,
 		return r;
 	r = nbd_io_init(&connection->io, info->device);
 	if (r < 0)
-		nbd_stream_deinit(&connection->stream);
+		goto err1;
+	r = nbd_tasks_init(connection);
+	if (r < 0)
+		goto err2;
+	return 0;
+err2:
+	nbd_io_deinit(&connection->io);
+err1:
+	nbd_stream_deinit(&connection->stream);
 	return r;
 }
 
 void nbd_connection_deinit(struct nbd_connection *connection)
 {
+	nbd_tasks_deinit(connection);
 	nbd_io_deinit(&connection->io);
 	nbd_stream_deinit(&connection->stream);
 }

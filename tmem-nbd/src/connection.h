@@ -15,6 +15,7 @@
 #include "device.h"
 #include "protocol.h"
 #include "stream.h"
+#include "task.h"
 
 /** What clients are told of an export. Outlives its connections. */
 struct nbd_export_info {
@@ -29,6 +30,7 @@ struct nbd_connection {
 	struct nbd_stream stream;
 	struct nbd_session session;
 	struct nbd_io io;
+	struct nbd_tasks tasks;
 };
 
 /** Prepare to serve the client behind fd, which stays the caller's.

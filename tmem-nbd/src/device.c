@@ -318,7 +318,6 @@ err3:
 err2:
 	nbd_range_lock_deinit(&device->range_lock);
 err1:
-	nbd_overflow_deinit(&device->overflow);
 	pthread_mutex_destroy(&device->report_lock);
 	free(device);
 	return r;
@@ -355,7 +354,6 @@ struct nbd_device *nbd_device_close(struct nbd_device *device)
 	nbd_page_map_deinit(&device->spilled);
 	nbd_page_map_deinit(&device->held);
 	nbd_range_lock_deinit(&device->range_lock);
-	nbd_overflow_deinit(&device->overflow);
 	pthread_mutex_destroy(&device->report_lock);
 	free(device);
 	return NULL;
@@ -389,22 +387,35 @@ void nbd_device_report(struct nbd_device *device, const char *format, ...)
 		tmem_log(LOG_ERR, "%s: %s", device->name, line);
 }
 
+int nbd_transfer_init(struct nbd_transfer *transfer)
+{
+	transfer->memory = aligned_alloc(
+		TMEM_PAGE_SIZE,
+		(size_t)(TMEM_RUN_MAX + 2 * NBD_READ_AHEAD) * TMEM_PAGE_SIZE);
+	return transfer->memory ? 0 : -ENOMEM;
+}
+
+void nbd_transfer_deinit(struct nbd_transfer *transfer)
+{
+	free(transfer->memory);
+	transfer->memory = NULL;
+}
+
 int nbd_io_init(struct nbd_io *io, const struct nbd_device *device)
 {
+	int r;
+
 	memset(io, 0, sizeof(*io));
 	if (device->overflow.fd < 0)
 		return 0;
-	io->bounce = aligned_alloc(TMEM_PAGE_SIZE,
-				   (size_t)TMEM_RUN_MAX * TMEM_PAGE_SIZE);
-	if (!io->bounce)
-		return -ENOMEM;
-	nbd_overflow_io_init(&io->overflow, true);
-	return 0;
+	r = nbd_transfer_init(&io->transfer);
+	if (!r)
+		nbd_overflow_io_init(&io->overflow, true);
+	return r;
 }
 
 void nbd_io_deinit(struct nbd_io *io)
 {
 	nbd_overflow_io_deinit(&io->overflow);
-	free(io->bounce);
-	io->bounce = NULL;
+	nbd_transfer_deinit(&io->transfer);
 }

@@ -49,6 +49,7 @@ struct nbd_device {
 	 * device's record is there. */
 	bool exact;
 	struct nbd_range_lock range_lock;
+	struct nbd_writeout *writeout; /* NULL: nothing is written out */
 	/* Of nbd_device_report(). */
 	pthread_mutex_t report_lock;
 	int64_t report_next; /* seconds */
@@ -56,13 +57,28 @@ struct nbd_device {
 	const char *name;
 };
 
+/** Slots around one that is read: neighbours of a block of so many are read
+ * ahead. Linux swaps in as many by default. */
+#define NBD_READ_AHEAD 8u
+
+/** Pages on their way to or from the overflow file, of one access. */
+struct nbd_transfer {
+	/* O_DIRECT wants it aligned: TMEM_RUN_MAX pages, and what is read ahead
+	 * on both sides. NULL without an overflow file. */
+	uint8_t *memory;
+	uint64_t base; /* page whose place is at the beginning of memory */
+	struct nbd_segment segments[TMEM_RUN_MAX + 2 * NBD_READ_AHEAD];
+	unsigned count;	 /* segments */
+	unsigned wanted; /* of them; the others are read ahead */
+	unsigned left;	 /* under way */
+	bool back;	 /* READ: pages come back to the pool */
+	uint64_t lost;	 /* READ: a page, or UINT64_MAX */
+};
+
 /** What a thread needs to access a device. */
 struct nbd_io {
 	struct nbd_overflow_io overflow;
-	/* Pages on their way to and from the overflow file: O_DIRECT wants
-	 * them aligned. NULL without an overflow file. */
-	uint8_t *bounce;
-	struct nbd_segment segments[TMEM_RUN_MAX];
+	struct nbd_transfer transfer;
 	uint8_t outcome[TMEM_RUN_MAX];
 	uint8_t page[TMEM_PAGE_SIZE]; /* one that is partly accessed */
 	/* Written by the owner alone. */
@@ -89,6 +105,10 @@ struct nbd_device *nbd_device_close(struct nbd_device *device);
  * were left out. */
 void nbd_device_report(struct nbd_device *device, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/** Returns 0 or -ENOMEM. */
+int nbd_transfer_init(struct nbd_transfer *transfer);
+void nbd_transfer_deinit(struct nbd_transfer *transfer);
 
 /** Returns 0 or -ENOMEM. */
 int nbd_io_init(struct nbd_io *io, const struct nbd_device *device);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 #include "connection.h"
 #include "log.h"
+#include "writeout.h"
 
 #define CONNECTIONS_DEFAULT 64u
 #define HANDSHAKE_DEFAULT   10000u
@@ -421,11 +422,19 @@ int tmem_nbd_export_start(const struct tmem_nbd_export_config *config,
 	if (r < 0)
 		goto err2;
 	nbd->info.device->name = nbd->name;
+	r = nbd_writeout_start(nbd->info.device);
+	if (r < 0) {
+		snprintf(why, why_size, "starting to write out failed: %s",
+			 strerror(-r));
+		goto err3;
+	}
 	r = start_accepting(nbd, why, why_size);
 	if (r < 0)
-		goto err3;
+		goto err4;
 	*out = nbd;
 	return 0;
+err4:
+	nbd_writeout_stop(nbd->info.device);
 err3:
 	nbd_device_close(nbd->info.device);
 err2:
@@ -447,6 +456,7 @@ struct tmem_nbd_export *tmem_nbd_export_stop(struct tmem_nbd_export *nbd,
 	pthread_join(nbd->accepting, NULL);
 	close(nbd->wake_fd);
 	close(nbd->listen_fd);
+	nbd_writeout_stop(nbd->info.device);
 	/* The file first: a pool without its file is refused, a file without
 	 * its pool too, and neither is mistaken for the device. */
 	if (!keep && nbd->overflow_fd >= 0)
@@ -484,6 +494,7 @@ void tmem_nbd_export_stats(struct tmem_nbd_export *nbd, uint64_t *values)
 	for (client = nbd->clients; client; client = client->next)
 		add_stats(client, values);
 	values[TMEM_NBD_STAT_connections] = nbd->count;
+	nbd_writeout_add_stats(device, values);
 	pthread_mutex_unlock(&nbd->lock);
 	values[TMEM_NBD_STAT_overflow_pages] =
 		nbd_page_map_count(&device->spilled);

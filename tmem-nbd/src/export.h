@@ -36,7 +36,10 @@ X(partial_writes, counter, pages, "pages read, modified and written")          \
 X(refused, counter, pages, "pages that the store refused")                     \
 X(lost, counter, pages, "pages that the store no longer held")                 \
 X(overflow_reads, counter, pages, "pages read from the overflow file")         \
+X(read_ahead, counter, pages, "pages read from the overflow file beside others") \
+X(taken_back, counter, pages, "pages that came back from the overflow file")   \
 X(overflow_writes, counter, pages, "pages written to the overflow file")       \
+X(written_out, counter, pages, "pages moved to the overflow file in the background") \
 X(overflow_errors, counter, pages, "pages that the overflow file failed to read or write") \
 X(overflow_syncs, counter, events, "flushes of the overflow file")             \
 X(overflow_pages, gauge, pages, "pages the overflow file may hold")            \

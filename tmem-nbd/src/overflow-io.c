@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Reading and writing slots of an overflow file. All segments of a request are
- * given to the kernel at once (up to the ring's depth); what comes back short
- * is continued.
+ * Reading and writing slots of an overflow file, and syncs of it:
+ *
+ *   begin --> under way --> reap: all of it? --> ended
+ *                 ^               | came back short, or failed in the middle
+ *                 +---------------+
+ *
+ * A segment of several pages that fails goes on page by page, so that its error
+ * is that of one page and those before it are done. A sync is a segment without
+ * pages.
  */
 #include "overflow.h"
 #include <assert.h>
@@ -10,8 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/** Segments under way at a time, and entries of the submission queue: one is
- * always free for a segment that has to be continued. */
+/** Entries of the submission queue; more may be under way. */
 #define DEPTH 64u
 
 void nbd_overflow_io_init(struct nbd_overflow_io *io, bool use_ring)
@@ -26,9 +31,21 @@ void nbd_overflow_io_deinit(struct nbd_overflow_io *io)
 	io->has_ring = false;
 }
 
+int nbd_overflow_io_fd(const struct nbd_overflow_io *io)
+{
+	return io->has_ring ? io->ring.ring_fd : -1;
+}
+
 static uint32_t left_of(const struct nbd_segment *segment)
 {
 	return segment->count * TMEM_PAGE_SIZE - segment->done;
+}
+
+/** Bytes to go on with. */
+static uint32_t next_of(const struct nbd_segment *segment)
+{
+	return segment->narrow ? TMEM_PAGE_SIZE - segment->done % TMEM_PAGE_SIZE
+			       : left_of(segment);
 }
 
 static off_t place_of(const struct nbd_segment *segment)
@@ -36,11 +53,31 @@ static off_t place_of(const struct nbd_segment *segment)
 	return (off_t)(segment->page * TMEM_PAGE_SIZE + segment->done);
 }
 
+static void raise_to(_Atomic(uint64_t) *value, uint64_t to)
+{
+	uint64_t old = atomic_load(value);
+
+	while (old < to && !atomic_compare_exchange_weak(value, &old, to))
+		;
+}
+
 /** Note what the kernel says of a segment. Returns whether to go on. */
-static bool advance(struct nbd_segment *segment, ssize_t result)
+static bool advance(struct nbd_overflow *overflow, struct nbd_segment *segment,
+		    ssize_t result)
 {
 	if (result == -EINTR || result == -EAGAIN)
 		return true;
+	if (!segment->count) {
+		segment->error = (int)result;
+		if (!result)
+			raise_to(&overflow->synced, segment->page);
+		return false;
+	}
+	if (result <= 0 && !segment->narrow &&
+	    left_of(segment) > TMEM_PAGE_SIZE) {
+		segment->narrow = true;
+		return true;
+	}
 	if (result <= 0) {
 		/* Nothing read: somebody has truncated the file. */
 		segment->error = result ? (int)result : -EIO;
@@ -50,63 +87,86 @@ static bool advance(struct nbd_segment *segment, ssize_t result)
 	return left_of(segment);
 }
 
-static void transfer_plain(const struct nbd_overflow *overflow, bool write,
-			   struct nbd_segment *segment)
+static void end(struct nbd_overflow *overflow, struct nbd_segment *segment)
+{
+	/* Once more: a sync that began meanwhile may have missed it. */
+	if (segment->write)
+		atomic_fetch_add(&overflow->changes, 1);
+	--*segment->left;
+}
+
+static void carry_out(struct nbd_overflow *overflow,
+		      struct nbd_segment *segment)
 {
 	uint8_t *memory;
 	ssize_t n;
 
 	do {
 		memory = segment->memory + segment->done;
-		n = write ? pwrite(overflow->fd, memory, left_of(segment),
-				   place_of(segment))
-			  : pread(overflow->fd, memory, left_of(segment),
+		if (!segment->count)
+			n = fdatasync(overflow->fd);
+		else if (segment->write)
+			n = pwrite(overflow->fd, memory, next_of(segment),
+				   place_of(segment));
+		else
+			n = pread(overflow->fd, memory, next_of(segment),
 				  place_of(segment));
-	} while (advance(segment, n < 0 ? -errno : n));
+	} while (advance(overflow, segment, n < 0 ? -errno : n));
+	end(overflow, segment);
+}
+
+static void submit(struct nbd_overflow_io *io, unsigned wait)
+{
+	int r = io_uring_submit_and_wait(&io->ring, wait);
+
+	/* These pass; others mean that the ring is not ours. */
+	assert(r >= 0 || r == -EINTR || r == -EAGAIN || r == -EBUSY);
 }
 
 static void queue(const struct nbd_overflow *overflow,
-		  struct nbd_overflow_io *io, bool write,
-		  struct nbd_segment *segment)
+		  struct nbd_overflow_io *io, struct nbd_segment *segment)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&io->ring);
+	struct io_uring_sqe *sqe;
 	uint8_t *memory = segment->memory + segment->done;
 
-	assert(sqe);
-	if (write)
-		io_uring_prep_write(sqe, overflow->fd, memory, left_of(segment),
+	while (!(sqe = io_uring_get_sqe(&io->ring)))
+		submit(io, 0);
+	if (!segment->count)
+		io_uring_prep_fsync(sqe, overflow->fd, IORING_FSYNC_DATASYNC);
+	else if (segment->write)
+		io_uring_prep_write(sqe, overflow->fd, memory, next_of(segment),
 				    (uint64_t)place_of(segment));
 	else
-		io_uring_prep_read(sqe, overflow->fd, memory, left_of(segment),
+		io_uring_prep_read(sqe, overflow->fd, memory, next_of(segment),
 				   (uint64_t)place_of(segment));
 	io_uring_sqe_set_data(sqe, segment);
 }
 
-static void transfer_ring(const struct nbd_overflow *overflow,
-			  struct nbd_overflow_io *io, bool write,
-			  struct nbd_segment *segments, unsigned count)
+void nbd_overflow_reap(struct nbd_overflow *overflow,
+		       struct nbd_overflow_io *io, bool wait)
 {
-	unsigned next = 0, under_way = 0;
 	struct nbd_segment *segment;
 	struct io_uring_cqe *cqe;
+	unsigned again = 0;
 	int r;
 
-	while (next < count || under_way) {
-		for (; next < count && under_way < DEPTH; next++, under_way++)
-			queue(overflow, io, write, &segments[next]);
-		r = io_uring_submit_and_wait(&io->ring, 1);
-		/* These pass; others mean that the ring is not ours. */
-		assert(r >= 0 || r == -EINTR || r == -EAGAIN || r == -EBUSY);
-		while (!io_uring_peek_cqe(&io->ring, &cqe)) {
-			segment = io_uring_cqe_get_data(cqe);
-			r = cqe->res;
-			io_uring_cqe_seen(&io->ring, cqe);
-			if (advance(segment, r))
-				queue(overflow, io, write, segment);
-			else
-				under_way--;
+	if (!io->has_ring)
+		return;
+	if (wait)
+		submit(io, 1);
+	while (!io_uring_peek_cqe(&io->ring, &cqe)) {
+		segment = io_uring_cqe_get_data(cqe);
+		r = cqe->res;
+		io_uring_cqe_seen(&io->ring, cqe);
+		if (advance(overflow, segment, r)) {
+			queue(overflow, io, segment);
+			again++;
+		} else {
+			end(overflow, segment);
 		}
 	}
+	if (again)
+		submit(io, 0);
 }
 
 /** Whether nobody has truncated the file. Its end is the header's, which no
@@ -120,26 +180,68 @@ static bool is_whole(const struct nbd_overflow *overflow)
 	       (uint64_t)st.st_size >= overflow->end + TMEM_PAGE_SIZE;
 }
 
-static void transfer(const struct nbd_overflow *overflow,
-		     struct nbd_overflow_io *io, bool write,
-		     struct nbd_segment *segments, unsigned count)
+void nbd_overflow_begin(struct nbd_overflow *overflow,
+			struct nbd_overflow_io *io, bool write,
+			struct nbd_segment *segments, unsigned count,
+			unsigned *left)
 {
-	int error = is_whole(overflow) ? 0 : -ESTALE;
+	int error;
 	unsigned i;
 
+	if (!count)
+		return;
+	error = is_whole(overflow) ? 0 : -ESTALE;
+	if (write)
+		atomic_fetch_add(&overflow->changes, 1);
 	for (i = 0; i < count; i++) {
 		segments[i].done = 0;
 		segments[i].error = error;
+		segments[i].write = write;
+		segments[i].narrow = false;
+		segments[i].left = left;
+		if (error)
+			continue;
+		++*left;
+		if (io->has_ring)
+			queue(overflow, io, &segments[i]);
+		else
+			carry_out(overflow, &segments[i]);
 	}
-	if (error)
+	if (io->has_ring && !error)
+		submit(io, 0);
+}
+
+bool nbd_overflow_is_dirty(const struct nbd_overflow *overflow)
+{
+	return atomic_load(&overflow->changes) !=
+	       atomic_load(&overflow->synced);
+}
+
+void nbd_overflow_begin_sync(struct nbd_overflow *overflow,
+			     struct nbd_overflow_io *io,
+			     struct nbd_segment *segment, unsigned *left)
+{
+	*segment = (struct nbd_segment){.page = atomic_load(&overflow->changes),
+					.left = left};
+	if (segment->page == atomic_load(&overflow->synced))
 		return;
-	/* One alone gains nothing from the ring. */
-	if (io->has_ring && count > 1) {
-		transfer_ring(overflow, io, write, segments, count);
+	++*left;
+	if (!io->has_ring) {
+		carry_out(overflow, segment);
 		return;
 	}
-	for (i = 0; i < count; i++)
-		transfer_plain(overflow, write, &segments[i]);
+	queue(overflow, io, segment);
+	submit(io, 0);
+}
+
+static void transfer(struct nbd_overflow *overflow, struct nbd_overflow_io *io,
+		     bool write, struct nbd_segment *segments, unsigned count)
+{
+	unsigned left = 0;
+
+	nbd_overflow_begin(overflow, io, write, segments, count, &left);
+	while (left)
+		nbd_overflow_reap(overflow, io, true);
 }
 
 void nbd_overflow_read(struct nbd_overflow *overflow,
@@ -153,8 +255,17 @@ void nbd_overflow_write(struct nbd_overflow *overflow,
 			struct nbd_overflow_io *io,
 			struct nbd_segment *segments, unsigned count)
 {
-	atomic_store(&overflow->dirty, true);
 	transfer(overflow, io, true, segments, count);
-	/* Again: a sync that began meanwhile may have missed some. */
-	atomic_store(&overflow->dirty, true);
+}
+
+int nbd_overflow_sync(struct nbd_overflow *overflow, struct nbd_overflow_io *io)
+{
+	struct nbd_segment segment;
+	bool dirty = nbd_overflow_is_dirty(overflow);
+	unsigned left = 0;
+
+	nbd_overflow_begin_sync(overflow, io, &segment, &left);
+	while (left)
+		nbd_overflow_reap(overflow, io, true);
+	return segment.error ? segment.error : dirty;
 }

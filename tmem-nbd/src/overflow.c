@@ -158,7 +158,6 @@ void nbd_overflow_init(struct nbd_overflow *overflow, int fd, uint64_t size)
 	int flags;
 
 	*overflow = (struct nbd_overflow){.fd = fd, .end = round_up(size)};
-	pthread_mutex_init(&overflow->sync_lock, NULL);
 	if (fd < 0)
 		return;
 	/* tmpfs before Linux 6.6 has no O_DIRECT: then through the cache. */
@@ -175,11 +174,6 @@ void nbd_overflow_init(struct nbd_overflow *overflow, int fd, uint64_t size)
 	overflow->can_punch = !fallocate(
 		fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		(off_t)(overflow->end + TMEM_PAGE_SIZE), TMEM_PAGE_SIZE);
-}
-
-void nbd_overflow_deinit(struct nbd_overflow *overflow)
-{
-	pthread_mutex_destroy(&overflow->sync_lock);
 }
 
 int nbd_overflow_scan(const struct nbd_overflow *overflow,
@@ -213,24 +207,14 @@ int nbd_overflow_erase(int fd)
 int nbd_overflow_punch(struct nbd_overflow *overflow, uint64_t page,
 		       uint64_t count)
 {
-	atomic_store(&overflow->dirty, true);
+	int r = 0;
+
+	atomic_fetch_add(&overflow->changes, 1);
 	if (fallocate(overflow->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		      (off_t)(page * TMEM_PAGE_SIZE),
 		      (off_t)(count * TMEM_PAGE_SIZE)))
-		return -errno;
-	return 0;
-}
-
-int nbd_overflow_sync(struct nbd_overflow *overflow)
-{
-	int r = 0;
-
-	pthread_mutex_lock(&overflow->sync_lock);
-	if (atomic_exchange(&overflow->dirty, false)) {
-		r = fdatasync(overflow->fd) ? -errno : 1;
-		if (r < 0)
-			atomic_store(&overflow->dirty, true);
-	}
-	pthread_mutex_unlock(&overflow->sync_lock);
+		r = -errno;
+	/* Again: a sync that began meanwhile may have missed it. */
+	atomic_fetch_add(&overflow->changes, 1);
 	return r;
 }

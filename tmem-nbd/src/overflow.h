@@ -23,7 +23,8 @@
  * The file is written with O_DIRECT where its file system allows: a page that
  * the host had no memory for must not take some in its page cache. Reads and
  * writes go through io_uring, so that the pieces of a request are under way
- * together; where the host forbids io_uring, one after the other.
+ * together, and whose request it is need not wait; where the host forbids
+ * io_uring, one after the other.
  *
  * Threading: any thread, each with an nbd_overflow_io of its own. Who reads or
  * writes a slot holds its page's range lock.
@@ -32,7 +33,6 @@
 #define NBD_OVERFLOW_H
 
 #include <liburing.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,10 +49,11 @@ struct nbd_overflow {
 	int fd;	      /**< -1: there is none */
 	uint64_t end; /**< where slots end and the header is */
 	bool can_punch;
-	/** Held over a sync, so that nobody finds the file clean while
-	 * another's sync of it is under way. */
-	pthread_mutex_t sync_lock;
-	atomic_bool dirty; /**< written since the last sync */
+	/** Counts writes and punches, as they begin and as they end, and how
+	 * many of these counts a sync that has ended began after: the file is
+	 * clean where both are the same. */
+	_Atomic(uint64_t) changes;
+	_Atomic(uint64_t) synced;
 };
 
 /** A thread's means to read and write overflow files. */
@@ -67,7 +68,11 @@ struct nbd_segment {
 	uint32_t count;	 /**< pages */
 	uint8_t *memory; /**< page-aligned */
 	uint32_t done;	 /**< bytes, as transfer goes on */
-	int error;	 /**< result: 0 or -errno */
+	int error;	 /**< result: 0, or -errno of the page at done */
+	/* While it is under way. */
+	bool write;
+	bool narrow;	/* something failed: now page by page, to learn where */
+	unsigned *left; /* of those it was begun with */
 };
 
 /**
@@ -93,7 +98,6 @@ int nbd_overflow_grow(int fd, struct nbd_overflow_header *header,
 /** Use the file of a device of size bytes, or none (fd -1). fd stays the
  * caller's. Waits for what a server that was killed is still writing. */
 void nbd_overflow_init(struct nbd_overflow *overflow, int fd, uint64_t size);
-void nbd_overflow_deinit(struct nbd_overflow *overflow);
 
 /** Set the bits of all slots that are no holes. Returns 0 or -errno. */
 int nbd_overflow_scan(const struct nbd_overflow *overflow,
@@ -105,6 +109,30 @@ int nbd_overflow_erase(int fd);
 /** use_ring false: never io_uring. */
 void nbd_overflow_io_init(struct nbd_overflow_io *io, bool use_ring);
 void nbd_overflow_io_deinit(struct nbd_overflow_io *io);
+
+/**
+ * Begin to read or write segments, which is under way when this returns. Who
+ * called it waits until nbd_overflow_reap() has brought *left, to which it adds
+ * their number, down again; each segment tells its own error, as below.
+ */
+void nbd_overflow_begin(struct nbd_overflow *overflow,
+			struct nbd_overflow_io *io, bool write,
+			struct nbd_segment *segments, unsigned count,
+			unsigned *left);
+
+/** The same for a sync, unless there is nothing to be brought to stable
+ * storage. segment is the caller's to keep; its error is the result. */
+void nbd_overflow_begin_sync(struct nbd_overflow *overflow,
+			     struct nbd_overflow_io *io,
+			     struct nbd_segment *segment, unsigned *left);
+
+/** Take note of what has ended, and go on with what came back short. wait:
+ * something is under way, and this waits until some of it has ended. */
+void nbd_overflow_reap(struct nbd_overflow *overflow,
+		       struct nbd_overflow_io *io, bool wait);
+
+/** Becomes readable when there is something to reap; -1: never. */
+int nbd_overflow_io_fd(const struct nbd_overflow_io *io);
 
 /** Read or write all segments; each tells its own error: -ESTALE when somebody
  * has truncated the file, or any of read(2)'s and write(2)'s. */
@@ -119,8 +147,12 @@ void nbd_overflow_write(struct nbd_overflow *overflow,
 int nbd_overflow_punch(struct nbd_overflow *overflow, uint64_t page,
 		       uint64_t count);
 
+/** Whether something was written that is not on stable storage yet. */
+bool nbd_overflow_is_dirty(const struct nbd_overflow *overflow);
+
 /** Bring all that was written to stable storage. Returns 1 when there was
  * something, 0 when not, or -errno. */
-int nbd_overflow_sync(struct nbd_overflow *overflow);
+int nbd_overflow_sync(struct nbd_overflow *overflow,
+		      struct nbd_overflow_io *io);
 
 #endif

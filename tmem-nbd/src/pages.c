@@ -3,6 +3,11 @@
 #include "pages.h"
 #include <assert.h>
 #include <errno.h>
+#include "writeout.h"
+
+/** Pages come back from the file while more than this part of the room is free;
+ * half of what writing out makes. */
+#define ROOM_PART 64
 
 bool nbd_is_zero(const uint8_t *bytes, size_t length)
 {
@@ -90,58 +95,100 @@ static int read_pool(struct nbd_device *device, struct nbd_io *io,
 	return 0;
 }
 
-/** Neighbouring pages that overflow holds become one segment; their memory is
- * in the bounce buffer, at the page's place in the request. */
-static unsigned add_segment(struct nbd_io *io, unsigned segments,
-			    uint64_t first, unsigned i)
+static void begin(struct nbd_transfer *x, uint64_t first)
+{
+	x->base = first - first % NBD_READ_AHEAD;
+	x->count = x->wanted = x->left = 0;
+	x->lost = UINT64_MAX;
+}
+
+static uint8_t *place_of(const struct nbd_transfer *x, uint64_t page)
+{
+	return x->memory + (size_t)(page - x->base) * TMEM_PAGE_SIZE;
+}
+
+/** Neighbouring pages that the file holds become one segment. */
+static void add_segment(struct nbd_transfer *x, unsigned from, uint64_t page)
 {
 	struct nbd_segment *last;
 
-	if (segments) {
-		last = &io->segments[segments - 1];
-		if (last->page + last->count == first + i) {
+	if (x->count > from) {
+		last = &x->segments[x->count - 1];
+		if (last->page + last->count == page) {
 			last->count++;
-			return segments;
+			return;
 		}
 	}
-	io->segments[segments] = (struct nbd_segment){
-		.page = first + i,
-		.count = 1,
-		.memory = io->bounce + (size_t)i * TMEM_PAGE_SIZE,
-	};
-	return segments + 1;
+	x->segments[x->count++] = (struct nbd_segment){
+		.page = page, .count = 1, .memory = place_of(x, page)};
 }
 
-/** Read segments and copy them to where they belong. Returns the first page
- * that could not be read, or UINT64_MAX. */
-static uint64_t read_overflow(struct nbd_device *device, struct nbd_io *io,
-			      unsigned segments, uint64_t first, uint8_t *to)
+/** Whether there is room in the pool for what is read from the file, without
+ * another page having to go. */
+static bool has_room(const struct nbd_device *device)
 {
-	uint64_t failed = UINT64_MAX;
-	const struct nbd_segment *segment;
+	struct tmem_room room;
 
-	nbd_overflow_read(&device->overflow, &io->overflow, io->segments,
-			  segments);
-	for (segment = io->segments; segment < io->segments + segments;
-	     segment++) {
-		if (!segment->error) {
-			memcpy(to + (segment->page - first) * TMEM_PAGE_SIZE,
-			       segment->memory,
-			       (size_t)segment->count * TMEM_PAGE_SIZE);
-			nbd_io_count(io, TMEM_NBD_STAT_overflow_reads,
-				     segment->count);
-			continue;
-		}
-		nbd_io_count(io, TMEM_NBD_STAT_overflow_errors, segment->count);
-		nbd_device_report(
-			device,
-			"reading %u pages at page %llu of the overflow file failed: %s",
-			segment->count, (unsigned long long)segment->page,
-			strerror(-segment->error));
-		if (failed == UINT64_MAX)
-			failed = segment->page;
+	return !tmem_pool_room(device->pool, &room) &&
+	       room.free > (int64_t)(room.limit / ROOM_PART);
+}
+
+/** Add slots beside [first, end) that are likely to be read next. The lock of a
+ * page is that of its block, of which these are part. */
+static void add_neighbours(const struct nbd_device *device,
+			   struct nbd_transfer *x, uint64_t first, uint64_t end)
+{
+	uint64_t page = x->base, last = end + NBD_READ_AHEAD - 1;
+
+	last -= last % NBD_READ_AHEAD;
+	if (last > device->pages)
+		last = device->pages;
+	for (; page < last; page++) {
+		if (page == first)
+			page = end;
+		if (page < last && nbd_page_map_test(&device->spilled, page) &&
+		    !nbd_page_map_test(&device->held, page))
+			add_segment(x, x->wanted, page);
 	}
-	return failed;
+}
+
+/** Put what came from the file back into the pool. The lock may be shared: two
+ * who do so with a page have the same bytes. */
+static void take_back(struct nbd_device *device, struct nbd_io *io,
+		      const struct nbd_segment *segment)
+{
+	uint32_t i;
+	int r;
+
+	r = tmem_replace_run(device->pool, &nbd_device_oid,
+			     (uint32_t)segment->page, segment->count,
+			     segment->memory, io->outcome);
+	for (i = 0; r > 0 && i < segment->count; i++)
+		if (io->outcome[i] == TMEM_OK)
+			nbd_page_map_set(&device->held, segment->page + i, 1);
+	if (r > 0)
+		nbd_io_count(io, TMEM_NBD_STAT_taken_back, (uint64_t)r);
+}
+
+/** A segment that was wanted has been read. Returns the page that could not be,
+ * or UINT64_MAX. */
+static uint64_t end_segment(struct nbd_device *device, struct nbd_io *io,
+			    const struct nbd_segment *segment, uint8_t *to)
+{
+	uint64_t bad = segment->page + segment->done / TMEM_PAGE_SIZE;
+
+	if (!segment->error) {
+		if (to != segment->memory)
+			memcpy(to, segment->memory,
+			       (size_t)segment->count * TMEM_PAGE_SIZE);
+		nbd_io_count(io, TMEM_NBD_STAT_overflow_reads, segment->count);
+		return UINT64_MAX;
+	}
+	nbd_io_count(io, TMEM_NBD_STAT_overflow_errors, 1);
+	nbd_device_report(device,
+			  "reading page %llu of the overflow file failed: %s",
+			  (unsigned long long)bad, strerror(-segment->error));
+	return bad;
 }
 
 /** Whether somebody has flushed the whole pool: the device's record went too.
@@ -157,11 +204,17 @@ static bool is_flushed(struct nbd_device *device)
 /** The pool should hold page and does not. Returns whether that is a loss. */
 static bool is_lost(struct nbd_device *device, struct nbd_io *io, uint64_t page)
 {
+	uint8_t copy[TMEM_PAGE_SIZE];
+
 	if (!nbd_page_map_test(&device->held, page))
 		return false;
 	if (!device->exact && !is_flushed(device)) {
-		/* The lock is shared, but nobody else sets this bit now. */
+		/* The lock is shared: somebody else may have read the page
+		 * from the file and taken it back. */
 		nbd_page_map_clear(&device->held, page, 1);
+		if (tmem_get(device->pool, &nbd_device_oid, (uint32_t)page,
+			     copy) == TMEM_OK)
+			nbd_page_map_set(&device->held, page, 1);
 		return false;
 	}
 	nbd_io_count(io, TMEM_NBD_STAT_lost, 1);
@@ -172,58 +225,116 @@ static bool is_lost(struct nbd_device *device, struct nbd_io *io, uint64_t page)
 	return true;
 }
 
-int nbd_pages_read(struct nbd_device *device, struct nbd_io *io, uint64_t first,
-		   unsigned count, uint8_t *to, uint64_t *bad)
+void nbd_pages_begin_read(struct nbd_device *device, struct nbd_io *io,
+			  struct nbd_transfer *x, uint64_t first,
+			  unsigned count, uint8_t *to)
 {
-	uint64_t lost = UINT64_MAX, failed = UINT64_MAX;
-	unsigned i, segments = 0;
-	int r;
+	unsigned i;
 
 	assert(count && count <= TMEM_RUN_MAX);
-	r = read_pool(device, io, first, count, to);
-	if (r < 0) {
-		*bad = first;
-		return -EIO;
+	begin(x, first);
+	if (read_pool(device, io, first, count, to) < 0) {
+		x->lost = first;
+		return;
 	}
 	for (i = 0; i < count; i++) {
 		if (io->outcome[i] == TMEM_OK)
 			continue;
 		if (is_lost(device, io, first + i)) {
-			if (lost == UINT64_MAX)
-				lost = first + i;
+			if (x->lost == UINT64_MAX)
+				x->lost = first + i;
 		} else if (nbd_page_map_test(&device->spilled, first + i)) {
-			segments = add_segment(io, segments, first, i);
+			add_segment(x, 0, first + i);
 		} else {
 			memset(to + (size_t)i * TMEM_PAGE_SIZE, 0,
 			       TMEM_PAGE_SIZE);
 		}
 	}
-	if (segments)
-		failed = read_overflow(device, io, segments, first, to);
-	if (lost == UINT64_MAX && failed == UINT64_MAX)
+	if (!x->count)
+		return;
+	x->wanted = x->count;
+	x->back = has_room(device);
+	if (x->back)
+		add_neighbours(device, x, first, first + count);
+	nbd_overflow_begin(&device->overflow, &io->overflow, false, x->segments,
+			   x->count, &x->left);
+}
+
+int nbd_pages_end_read(struct nbd_device *device, struct nbd_io *io,
+		       struct nbd_transfer *x, uint64_t first, uint8_t *to,
+		       uint64_t *bad)
+{
+	uint64_t failed = UINT64_MAX, page;
+	const struct nbd_segment *segment;
+	unsigned i;
+
+	for (i = 0; i < x->count; i++) {
+		segment = &x->segments[i];
+		if (i < x->wanted) {
+			page = end_segment(
+				device, io, segment,
+				to + (size_t)(segment->page - first) *
+						TMEM_PAGE_SIZE);
+			if (page < failed)
+				failed = page;
+		} else if (!segment->error) {
+			nbd_io_count(io, TMEM_NBD_STAT_read_ahead,
+				     segment->count);
+		}
+		if (x->back && !segment->error)
+			take_back(device, io, segment);
+	}
+	if (x->lost == UINT64_MAX && failed == UINT64_MAX)
 		return 0;
-	*bad = lost < failed ? lost : failed;
+	*bad = x->lost < failed ? x->lost : failed;
 	return -EIO;
+}
+
+static void wait_for(struct nbd_device *device, struct nbd_io *io,
+		     const struct nbd_transfer *x)
+{
+	while (x->left)
+		nbd_overflow_reap(&device->overflow, &io->overflow, true);
+}
+
+int nbd_pages_read(struct nbd_device *device, struct nbd_io *io, uint64_t first,
+		   unsigned count, uint8_t *to, uint64_t *bad)
+{
+	struct nbd_transfer *x = &io->transfer;
+
+	nbd_pages_begin_read(device, io, x, first, count, to);
+	wait_for(device, io, x);
+	return nbd_pages_end_read(device, io, x, first, to, bad);
 }
 
 /* Writing ----------------------------------------------------------------- */
 
-/** Write what the store refused to its slots, and only then flush what the
- * pool still holds of these pages. */
-static int write_overflow(struct nbd_device *device, struct nbd_io *io,
-			  unsigned segments)
+/** Write what the store refused to its slots. */
+static void begin_overflow(struct nbd_device *device, struct nbd_io *io,
+			   struct nbd_transfer *x)
+{
+	const struct nbd_segment *segment;
+
+	for (segment = x->segments; segment < x->segments + x->count;
+	     segment++) {
+		nbd_writeout_forestall(device, segment->page, segment->count,
+				       true);
+		/* Before, as a write that fails may leave something. */
+		nbd_page_map_set(&device->spilled, segment->page,
+				 segment->count);
+	}
+	nbd_overflow_begin(&device->overflow, &io->overflow, true, x->segments,
+			   x->count, &x->left);
+}
+
+/** Only now flush what the pool still holds of these pages. */
+int nbd_pages_end_write(struct nbd_device *device, struct nbd_io *io,
+			struct nbd_transfer *x)
 {
 	const struct nbd_segment *segment;
 	int r = 0;
 
-	for (segment = io->segments; segment < io->segments + segments;
-	     segment++)
-		/* Before, as a write that fails may leave something. */
-		nbd_page_map_set(&device->spilled, segment->page,
-				 segment->count);
-	nbd_overflow_write(&device->overflow, &io->overflow, io->segments,
-			   segments);
-	for (segment = io->segments; segment < io->segments + segments;
+	for (segment = x->segments; segment < x->segments + x->count;
 	     segment++) {
 		if (segment->error) {
 			nbd_io_count(io, TMEM_NBD_STAT_overflow_errors,
@@ -250,14 +361,15 @@ static int write_overflow(struct nbd_device *device, struct nbd_io *io,
 	return r;
 }
 
-/** Write a run of pages: what the store takes to the pool, the rest to the
- * overflow file. */
-static int write_run(struct nbd_device *device, struct nbd_io *io,
-		     uint64_t first, unsigned count, const uint8_t *from)
+/** Put a run of pages; what the store refuses becomes segments. */
+static int put_run(struct nbd_device *device, struct nbd_io *io,
+		   struct nbd_transfer *x, uint64_t first, unsigned count,
+		   const uint8_t *from)
 {
-	unsigned i, segments = 0, refused = 0;
+	unsigned i, refused = 0;
 	int r;
 
+	nbd_writeout_forestall(device, first, count, false);
 	r = tmem_replace_run(device->pool, &nbd_device_oid, (uint32_t)first,
 			     count, from, io->outcome);
 	if (r < 0)
@@ -274,43 +386,59 @@ static int write_run(struct nbd_device *device, struct nbd_io *io,
 		refused++;
 		if (device->overflow.fd < 0)
 			continue;
-		memcpy(io->bounce + (size_t)i * TMEM_PAGE_SIZE,
+		add_segment(x, 0, first + i);
+		memcpy(place_of(x, first + i),
 		       from + (size_t)i * TMEM_PAGE_SIZE, TMEM_PAGE_SIZE);
-		segments = add_segment(io, segments, first, i);
 	}
 	nbd_io_count(io, TMEM_NBD_STAT_refused, refused);
 	if (device->overflow.fd >= 0)
-		return write_overflow(device, io, segments);
+		return 0;
 	nbd_device_report(
 		device,
 		"the store has no room and there is no overflow file: writes fail");
 	return -ENOSPC;
 }
 
-int nbd_pages_write(struct nbd_device *device, struct nbd_io *io,
-		    uint64_t first, unsigned count, const uint8_t *from,
-		    bool allocate)
+int nbd_pages_begin_write(struct nbd_device *device, struct nbd_io *io,
+			  struct nbd_transfer *x, uint64_t first,
+			  unsigned count, const uint8_t *from, bool allocate)
 {
-	unsigned i = 0, begin;
-	int r;
+	unsigned i = 0, start;
+	int r = 0;
 
 	assert(count && count <= TMEM_RUN_MAX);
-	while (i < count) {
-		for (begin = i; i < count; i++)
+	begin(x, first);
+	while (i < count && !r) {
+		for (start = i; i < count; i++)
 			if (!allocate &&
 			    !nbd_pages_present(device, first + i) &&
 			    nbd_is_zero(from + (size_t)i * TMEM_PAGE_SIZE,
 					TMEM_PAGE_SIZE))
 				break;
-		if (i > begin) {
-			r = write_run(device, io, first + begin, i - begin,
-				      from + (size_t)begin * TMEM_PAGE_SIZE);
-			if (r < 0)
-				return r;
-		}
+		if (i > start)
+			r = put_run(device, io, x, first + start, i - start,
+				    from + (size_t)start * TMEM_PAGE_SIZE);
 		i++;
 	}
-	return 0;
+	if (r)
+		x->count = 0;
+	else if (x->count)
+		begin_overflow(device, io, x);
+	return r;
+}
+
+int nbd_pages_write(struct nbd_device *device, struct nbd_io *io,
+		    uint64_t first, unsigned count, const uint8_t *from,
+		    bool allocate)
+{
+	struct nbd_transfer *x = &io->transfer;
+	int r = nbd_pages_begin_write(device, io, x, first, count, from,
+				      allocate);
+
+	if (r < 0)
+		return r;
+	wait_for(device, io, x);
+	return nbd_pages_end_write(device, io, x);
 }
 
 /* Dropping ---------------------------------------------------------------- */
@@ -319,9 +447,9 @@ int nbd_pages_write(struct nbd_device *device, struct nbd_io *io,
 static int zero_slots(struct nbd_device *device, struct nbd_io *io,
 		      uint64_t first, uint64_t count)
 {
-	struct nbd_segment segment = {.memory = io->bounce};
+	struct nbd_segment segment = {.memory = io->transfer.memory};
 
-	memset(io->bounce, 0, (size_t)TMEM_RUN_MAX * TMEM_PAGE_SIZE);
+	memset(io->transfer.memory, 0, (size_t)TMEM_RUN_MAX * TMEM_PAGE_SIZE);
 	for (; count; count -= segment.count, first += segment.count) {
 		segment.page = first;
 		segment.count =
@@ -356,6 +484,7 @@ int nbd_pages_drop(struct nbd_device *device, struct nbd_io *io, uint64_t first,
 	/* The file first: a slot under a page of the pool may be stale and
 	 * must not come to light. Both in one go, whatever lies between: to
 	 * drop an absent page costs little, a call more. */
+	nbd_writeout_forestall(device, first, count, true);
 	page = nbd_page_map_find(&device->spilled, first, end, true);
 	if (page < end) {
 		r = drop_slots(device, io, page, end - page);

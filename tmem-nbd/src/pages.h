@@ -14,6 +14,36 @@
 bool nbd_pages_get(struct nbd_device *device, const struct nbd_range *range,
 		   uint8_t *to);
 
+/*
+ * Reading and writing in two steps: begin does all that needs no file, and
+ * leaves what does under way; end, once transfer->left is 0, the rest. The
+ * range stays locked in between. nbd_pages_read() and _write() are both steps,
+ * and wait in between.
+ */
+
+/** to may be where transfer->memory has these pages: nbd_transfer_place(). It
+ * must last until the end. */
+void nbd_pages_begin_read(struct nbd_device *device, struct nbd_io *io,
+			  struct nbd_transfer *transfer, uint64_t first,
+			  unsigned count, uint8_t *to);
+int nbd_pages_end_read(struct nbd_device *device, struct nbd_io *io,
+		       struct nbd_transfer *transfer, uint64_t first,
+		       uint8_t *to, uint64_t *bad);
+
+/** from need not last. */
+int nbd_pages_begin_write(struct nbd_device *device, struct nbd_io *io,
+			  struct nbd_transfer *transfer, uint64_t first,
+			  unsigned count, const uint8_t *from, bool allocate);
+int nbd_pages_end_write(struct nbd_device *device, struct nbd_io *io,
+			struct nbd_transfer *transfer);
+
+/** Where a transfer that begins at page first has it. */
+static inline uint8_t *nbd_transfer_place(const struct nbd_transfer *transfer,
+					  uint64_t first)
+{
+	return transfer->memory + first % NBD_READ_AHEAD * TMEM_PAGE_SIZE;
+}
+
 /** Read count pages (at most TMEM_RUN_MAX); absent ones are zeros. Returns 0,
  * or -EIO with *bad the first page that cannot be read. */
 int nbd_pages_read(struct nbd_device *device, struct nbd_io *io, uint64_t first,

@@ -80,6 +80,34 @@ void nbd_range_lock_exclusive(struct nbd_range_lock *lock,
 	take(lock, range, pthread_rwlock_wrlock);
 }
 
+/** The n-th lock of a span, in the order in which they are taken. */
+static unsigned nth(const struct span *span, unsigned n)
+{
+	return n < span->low_end ? n : span->high + n - span->low_end;
+}
+
+bool nbd_range_try_lock(struct nbd_range_lock *lock,
+			const struct nbd_range *range, bool exclusive)
+{
+	struct span span = span_of(range);
+	unsigned count = span.low_end + span.high_end - span.high, n;
+	int r;
+
+	for (n = 0; n < count; n++) {
+		pthread_rwlock_t *one = &lock->locks[nth(&span, n)];
+
+		r = exclusive ? pthread_rwlock_trywrlock(one)
+			      : pthread_rwlock_tryrdlock(one);
+		if (r)
+			break;
+	}
+	if (n == count)
+		return true;
+	while (n--)
+		pthread_rwlock_unlock(&lock->locks[nth(&span, n)]);
+	return false;
+}
+
 void nbd_range_unlock(struct nbd_range_lock *lock,
 		      const struct nbd_range *range)
 {

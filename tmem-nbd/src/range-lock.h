@@ -11,7 +11,7 @@
  * Invariant: locks are taken in rising order of their place in the array, so
  * that two requests whose ranges wrap around it cannot wait for each other.
  *
- * Threading: any thread, but a thread holds at most one range at a time.
+ * Threading: any thread. One that holds ranges waits for no other.
  */
 #ifndef NBD_RANGE_LOCK_H
 #define NBD_RANGE_LOCK_H
@@ -42,6 +42,10 @@ void nbd_range_lock_shared(struct nbd_range_lock *lock,
 			   const struct nbd_range *range);
 void nbd_range_lock_exclusive(struct nbd_range_lock *lock,
 			      const struct nbd_range *range);
+/** The same if that needs no waiting. Returns whether it is locked. A thread
+ * that holds other ranges may only lock in this way. */
+bool nbd_range_try_lock(struct nbd_range_lock *lock,
+			const struct nbd_range *range, bool exclusive);
 void nbd_range_unlock(struct nbd_range_lock *lock,
 		      const struct nbd_range *range);
 

@@ -73,7 +73,27 @@ static int wait_for(const struct nbd_stream *stream, short events)
 
 static int flags_of(const struct nbd_stream *stream)
 {
-	return MSG_NOSIGNAL | (stream->deadline ? MSG_DONTWAIT : 0);
+	return MSG_NOSIGNAL |
+	       (stream->deadline || stream->aside.busy ? MSG_DONTWAIT : 0);
+}
+
+/** Wait until the socket is ready, attending to what is aside. Returns 0, or 1
+ * when something was attended to instead. */
+static int wait_aside(struct nbd_stream *stream, short events)
+{
+	struct pollfd p[] = {
+		{.fd = stream->fd, .events = events},
+		{.fd = stream->aside.fd, .events = POLLIN},
+	};
+	int r;
+
+	if (poll(p, 2, -1) < 0)
+		return errno == EINTR ? 1 : -errno;
+	if (!p[1].revents)
+		return 0;
+	/* Who waits for room to send is in the middle of a reply. */
+	r = stream->aside.attend(stream->aside.arg, events == POLLIN);
+	return r < 0 ? r : 1;
 }
 
 int nbd_stream_flush(struct nbd_stream *stream)
@@ -94,6 +114,10 @@ int nbd_stream_flush(struct nbd_stream *stream)
 			return -ECONNRESET;
 		else if (errno != EINTR && errno != EAGAIN)
 			return -errno;
+		else if (errno == EAGAIN && stream->aside.busy)
+			r = wait_aside(stream, POLLOUT);
+		if (r < 0)
+			return r;
 	}
 	stream->out_end = 0;
 	stream->replies = 0;
@@ -155,7 +179,14 @@ static int fill(struct nbd_stream *stream)
 		}
 	}
 	/* The client may be waiting for an answer before it goes on. */
-	r = nbd_stream_flush(stream);
+	do {
+		r = nbd_stream_flush(stream);
+		/* What ended while it was sent has not been answered. */
+		if (!r && stream->aside.busy)
+			r = stream->aside.attend(stream->aside.arg, true);
+		if (!r && stream->aside.busy && !stream->out_end)
+			r = wait_aside(stream, POLLIN);
+	} while (r > 0 || (!r && stream->out_end));
 	if (r < 0)
 		return r;
 	n = stream->deadline ? receive_timed(stream) : receive_soon(stream);

@@ -12,6 +12,7 @@
 #ifndef NBD_STREAM_H
 #define NBD_STREAM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "spin.h"
@@ -20,8 +21,18 @@
  * NBD_ACCESS_MAX with the headers around it. */
 #define NBD_STREAM_MAX ((1u << 20) + (64u << 10))
 
+/** Something else to attend to whenever the stream has to wait. */
+struct nbd_stream_aside {
+	int fd;	   /* becomes readable */
+	bool busy; /* there is something to wait for */
+	/** reply: output may be put. Returns 0, or fails the stream. */
+	int (*attend)(void *arg, bool reply);
+	void *arg;
+};
+
 struct nbd_stream {
 	int fd;
+	struct nbd_stream_aside aside;
 	int64_t deadline; /* CLOCK_MONOTONIC, ms; 0: none */
 	uint8_t *in;
 	size_t in_start, in_end;

@@ -60,6 +60,33 @@ static int finish_read(struct nbd_connection *c, struct job *job,
 	return r;
 }
 
+static bool in_one_piece(const struct job *job)
+{
+	return piece_of(job) == job->request.length;
+}
+
+/** A piece of a READ that the store does not have, or not all of. Returns 0
+ * when it is at *data, 1 when the request is a task now, or -errno. */
+static int read_file(struct nbd_connection *c, struct job *job, uint32_t piece,
+		     uint8_t **data)
+{
+	int r = 0;
+
+	if (in_one_piece(job))
+		r = nbd_tasks_read(c, &job->request);
+	if (!r)
+		r = nbd_tasks_drain(c);
+	/* Once more: other replies may have come between. */
+	if (!r)
+		r = nbd_reply_read_room(c, &job->request, job->done, piece,
+					data);
+	if (!r)
+		job->error =
+			nbd_access_read(c->info->device, &c->io, offset_of(job),
+					piece, *data, &job->bad);
+	return r;
+}
+
 static int begin_read(struct nbd_connection *c, struct job *job)
 {
 	struct nbd_device *device = c->info->device;
@@ -68,19 +95,23 @@ static int begin_read(struct nbd_connection *c, struct job *job)
 	int r = 0;
 
 	nbd_io_count(&c->io, TMEM_NBD_STAT_read_bytes, job->request.length);
+	/* Nothing may come between its pieces. */
+	if (!in_one_piece(job))
+		r = nbd_tasks_drain(c);
 	while (!r && !job->error && job->done < job->request.length) {
 		piece = piece_of(job);
 		r = nbd_reply_read_room(c, &job->request, job->done, piece,
 					&data);
 		if (r < 0)
 			break;
-		if (!nbd_access_get(device, offset_of(job), piece, data))
-			job->error =
-				nbd_access_read(device, &c->io, offset_of(job),
-						piece, data, &job->bad);
+		if (!nbd_access_get(device, offset_of(job), piece, data)) {
+			r = read_file(c, job, piece, &data);
+			if (r)
+				break;
+		}
 		r = finish_read(c, job, piece, data);
 	}
-	return r;
+	return r < 0 ? r : 0;
 }
 
 /* Changes ----------------------------------------------------------------- */
@@ -97,6 +128,12 @@ static int finish_change(struct nbd_connection *c, struct job *job,
 	return nbd_reply_done(c, &job->request, job->error);
 }
 
+/** Whether a request is for whole pages. */
+static bool is_whole(const struct nbd_request *request)
+{
+	return !((request->offset | request->length) % TMEM_PAGE_SIZE);
+}
+
 static int begin_write(struct nbd_connection *c, struct job *job)
 {
 	const uint8_t *from;
@@ -106,6 +143,16 @@ static int begin_write(struct nbd_connection *c, struct job *job)
 	while (!job->error && job->done < job->request.length) {
 		piece = piece_of(job);
 		r = nbd_stream_need(&c->stream, piece, &from);
+		if (r < 0)
+			return r;
+		if (in_one_piece(job) && is_whole(&job->request)) {
+			r = nbd_tasks_write(c, &job->request, from);
+			if (r)
+				nbd_stream_take(&c->stream, piece);
+			if (r)
+				return r < 0 ? r : 0;
+		}
+		r = nbd_tasks_drain(c);
 		if (r < 0)
 			return r;
 		job->error = nbd_access_write(c->info->device, &c->io,
@@ -124,6 +171,7 @@ static int begin_zero(struct nbd_connection *c, struct job *job)
 	const struct nbd_request *request = &job->request;
 	struct nbd_device *device = c->info->device;
 	enum nbd_zero how = NBD_ZERO_TRIM;
+	int r;
 
 	if (request->type == NBD_CMD_WRITE_ZEROES)
 		how = request->flags & NBD_CMD_FLAG_NO_HOLE ? NBD_ZERO_ALLOCATE
@@ -132,6 +180,9 @@ static int begin_zero(struct nbd_connection *c, struct job *job)
 	    !nbd_access_zero_is_fast(device, request->offset, request->length,
 				     how))
 		return nbd_reply_done(c, request, -EOPNOTSUPP);
+	r = nbd_tasks_drain(c);
+	if (r < 0)
+		return r;
 	job->error = nbd_access_zero(device, &c->io, request->offset,
 				     request->length, how);
 	/* ENOTSUP is for FAST_ZERO alone. */
@@ -144,6 +195,10 @@ static int begin_zero(struct nbd_connection *c, struct job *job)
 
 static int flush(struct nbd_connection *c, const struct nbd_request *request)
 {
+	int r = nbd_tasks_flush(c, request);
+
+	if (r)
+		return r < 0 ? r : 0;
 	return nbd_reply_done(c, request,
 			      nbd_access_sync(c->info->device, &c->io));
 }
@@ -193,7 +248,7 @@ static int begin(struct nbd_connection *c, struct job *job)
 	}
 }
 
-int nbd_transmission(struct nbd_connection *c)
+static int serve(struct nbd_connection *c)
 {
 	enum nbd_error error;
 	const uint8_t *at;
@@ -215,4 +270,14 @@ int nbd_transmission(struct nbd_connection *c)
 		if (r < 0)
 			return r;
 	}
+}
+
+int nbd_transmission(struct nbd_connection *c)
+{
+	int r = serve(c), drained = nbd_tasks_drain(c);
+
+	/* A client that sends no more may still want its answers. */
+	if (r == -ECONNRESET && !drained)
+		(void)nbd_stream_flush(&c->stream);
+	return r ? r : drained;
 }

@@ -1,0 +1,147 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The overflow file on a disk that is well, slow, full and bad: cold pages are
+# written out, and each failure is that of the pages concerned and of no others.
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/nbd-lib.sh"
+requires_fuse
+requires qemu-io --version
+
+mkdir "$tmp/below" "$tmp/disk"
+start_server faultfs_pid faultfs faultfs "$tmp/below" "$tmp/disk"
+cleanup_fn umount --lazy "$tmp/disk"
+wait_for 30 test -e "$tmp/disk/control" || fail "faultfs did not mount"
+disk() {
+	echo "$*" >"$tmp/disk/control"
+}
+# A test that ends early leaves nobody waiting for a slow disk.
+cleanup_fn disk well
+
+start_export disk --size 128M --overflow "$tmp/disk/overflow"
+
+io() {
+	qemu-io -f raw "$@" "$nbd_uri"
+}
+# Pages that no codec makes smaller: write_pages NAME OFFSET-IN-MIB MIB
+write_pages() {
+	head -c "$3M" /dev/urandom >"$tmp/$1"
+	io -c "write -q -s $tmp/$1 $2M $3M"
+}
+same_pages() {
+	nbdcopy "$nbd_uri" "$tmp/all"
+	cmp -n "$(stat -c %s "$tmp/$1")" -i "0:$(($2 << 20))" "$tmp/$1" \
+		"$tmp/all" || fail "$1 reads otherwise than it was written"
+}
+wrote_out() {
+	(($(nbd_stat disk written_out) > $1))
+}
+
+# More than the budget: what came first goes to the file, in few large writes,
+# and what comes later finds room.
+write_pages first 0 32
+wait_for 60 wrote_out 1000 || fail "no cold pages were written out"
+(($(nbd_stat disk overflow_errors) == 0)) || fail "the overflow file failed"
+same_pages first 0
+read -r _ requests bytes < <(grep ^write "$tmp/disk/control")
+((bytes / requests >= 4 * 4096)) ||
+	fail "$bytes bytes were written by $requests requests: nothing was merged"
+
+# A page with a slot is in the file, since none was written twice, and came back
+# only if it was among the first that were read; one without is in memory.
+# Prints the last of these, at which COUNT pages begin that lie together:
+#   pages_in file|memory COUNT
+pages_in() {
+	python3 - "$tmp/below/overflow" "$1" "$2" <<'END'
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+there, count = sys.argv[2] == "file", int(sys.argv[3])
+at, end = 0, 32 << 20
+while at < end:
+    try:
+        data = min(os.lseek(fd, at, os.SEEK_DATA), end)
+    except OSError:
+        data = end
+    hole = min(os.lseek(fd, data, os.SEEK_HOLE), end) if data < end else end
+    if not there and data - at >= count * 4096:
+        found = at
+    if there and hole - data >= count * 4096:
+        found = hole - count * 4096
+    at = hole
+print(found)
+END
+}
+
+# What needs no file is answered while the disk takes its time, also to who has
+# asked for something else before.
+cold=$(pages_in file 4) warm=$(pages_in memory 4)
+disk delay read 600000
+disk delay write 600000
+mkfifo "$tmp/commands"
+start_server client_pid client bash -c \
+	"exec qemu-io -f raw '$nbd_uri' <'$tmp/commands'"
+exec {commands}>"$tmp/commands"
+says() {
+	wait_for 60 grep -q "$1" "$tmp/client.log" ||
+		fail "the client did not say: $1"
+}
+slow_reads() {
+	(($(awk '/^read/ { print $2 }' "$tmp/disk/control") > $1))
+}
+before=$(awk '/^read/ { print $2 }' "$tmp/disk/control")
+echo "aio_read $cold 4k" >&"$commands"
+wait_for 60 slow_reads "$before" || fail "nothing was read from the file"
+echo "read $warm 8k" >&"$commands"
+says "read 8192/8192 bytes at offset $warm"
+! grep -q "at offset $cold" "$tmp/client.log" || fail "the disk was not slow"
+disk well
+echo aio_flush >&"$commands"
+says "read 4096/4096 bytes at offset $cold"
+exec {commands}>&-
+wait_for 30 gone "$client_pid" || fail "the client did not end"
+
+# A page that cannot be read fails alone.
+bad=$(pages_in file 4)
+disk fail read $((bad + 4096)) 4096
+! io -c "read $((bad + 4096)) 4k" >"$tmp/said" 2>&1 ||
+	fail "a page was read from a bad disk: $(<"$tmp/said")"
+grep -q "Input/output error" "$tmp/said" || fail "said: $(<"$tmp/said")"
+io -c "read -q $bad 4k" -c "read -q $((bad + 8192)) 8k" -c "read -q $warm 4k" ||
+	fail "more failed than the page that is bad"
+grep -q "reading page .* failed: Input/output error" "$tmp"/*.log ||
+	fail "the error was not logged"
+disk well
+same_pages first 0
+
+# A full disk: writes fail that find no room, with the right error, and all that
+# was written before is there; it is no error for long.
+errors=$(nbd_stat disk overflow_errors)
+disk space $(($(stat -c '%b * 512' "$tmp/below/overflow") + (1 << 20)))
+head -c 64M /dev/urandom >"$tmp/second"
+! io -c "write -s $tmp/second 32M 64M" >"$tmp/said" 2>&1 ||
+	fail "64 MiB were written to a full disk"
+grep -q "No space left on device" "$tmp/said" || fail "said: $(<"$tmp/said")"
+(($(nbd_stat disk overflow_errors) > errors)) || fail "no error was counted"
+same_pages first 0
+disk well
+io -c "write -q -s $tmp/second 32M 64M" || fail "the disk is not full any more"
+same_pages second 32
+
+# Trimmed, nothing is left of either.
+io -c "discard -q 0 128M"
+nbdcopy "$nbd_uri" "$tmp/all"
+cmp -n $((128 << 20)) "$tmp/all" /dev/zero || fail "trimmed pages are not zeros"
+(($(stat -c %b "$tmp/below/overflow") * 512 < 1 << 20)) ||
+	fail "trimmed pages keep their slots"
+
+# What is held above a smaller budget is written out.
+if [[ $where == hosted ]]; then
+	write_pages third 0 12
+	admin set --budget 6M 2>"$tmp/said" || true
+	within_budget() {
+		(($(stat_of .host.used) <= 6 << 20))
+	}
+	wait_for 60 within_budget || fail "the budget was not reached"
+	same_pages third 0
+fi
