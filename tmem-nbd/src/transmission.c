@@ -38,10 +38,9 @@ static uint64_t offset_of(const struct job *job)
 static uint32_t piece_of(const struct job *job)
 {
 	uint32_t left = job->request.length - job->done;
+	uint32_t skip = offset_of(job) % TMEM_PAGE_SIZE;
 
-	return left <= NBD_ACCESS_MAX
-		       ? left
-		       : NBD_ACCESS_MAX - offset_of(job) % TMEM_PAGE_SIZE;
+	return left <= NBD_ACCESS_MAX ? left : NBD_ACCESS_MAX - skip;
 }
 
 /* READ -------------------------------------------------------------------- */
