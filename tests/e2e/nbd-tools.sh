@@ -7,6 +7,7 @@
 . "$(dirname "$0")/nbd-lib.sh"
 requires nbdinfo --version
 requires nbdcopy --version
+requires nbd-client --version
 requires qemu-io --version
 requires qemu-img --version
 
@@ -27,6 +28,8 @@ nbdinfo --list "nbd+unix:///?socket=$nbd_socket" |
 	fail "a new device is not all holes"
 nbdinfo "nbd+unix:///other?socket=$nbd_socket" >/dev/null 2>&1 &&
 	fail "there is an export of another name"
+nbd-client -list -unix "$nbd_socket" | grep -q "^disk" ||
+	fail "nbd-client does not find the export"
 
 # An image with data that compresses, data that does not, and holes.
 truncate -s 160M "$tmp/image"
