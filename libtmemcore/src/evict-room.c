@@ -82,19 +82,28 @@ static bool evict_batch(struct tmem_store *store, uint64_t bytes,
 	return sweep.pages;
 }
 
-/* Young pages take up less room once they are settled, but need some first:
- * what puts leave alone, which has to be there again before this is enough.
- * Returns bytes of pages settled. */
+/* Young pages take up less room once they are settled. Returns bytes of pages
+ * settled. */
 static uint64_t settle(struct tmem_store *store, uint64_t want)
 {
-	uint64_t settled = 0, some;
+	uint64_t settled;
 
 	if (!tmem_nursery_pages(store))
 		return 0;
+	settled = tmem_settle_room(store, want);
+	give_back(store, want, false);
+	return settled;
+}
+
+/* That needs some room first: what puts leave alone, which has to be there
+ * again before it is enough. */
+static uint64_t settle_full(struct tmem_store *store, uint64_t want)
+{
+	uint64_t settled = 0, some;
+
 	do {
-		some = tmem_settle_room(store, want);
+		some = settle(store, want);
 		settled += some;
-		give_back(store, want, false);
 	} while (some && tmem_budget_full(&store->budget,
 					  tmem_slab_spare(store->slabs)));
 	return settled;
@@ -139,7 +148,7 @@ static bool make_room(struct tmem_store *store, unsigned made)
 	freed += ends.bytes;
 	/* Nothing ephemeral is left, or it did not help. */
 	if (freed < want && (evicted < want || made))
-		freed += settle(store, want);
+		freed += settle_full(store, want);
 	return freed || evicted;
 }
 
@@ -220,7 +229,8 @@ static bool go_down(struct tmem_store *store, int64_t over, uint64_t *moved,
 	return more;
 }
 
-/* Nothing else is left: so much of what was young at first. */
+/* Nothing else is left: so much of what was young at first. A batch at a time,
+ * with the lock free between: a budget is over its limit until the last. */
 static bool settle_down(struct tmem_store *store, int64_t over, int64_t *young)
 {
 	uint64_t settled;
