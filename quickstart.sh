@@ -356,6 +356,7 @@ part_swap() {
 	local pid=$!
 	wait_for 600 grep -q '^fill' "$run/swapper" ||
 		die "the program did not come far: $(<"$run/swapper")"
+	puts_settled
 	stat_of '"\(.host.persistent_pages) \(.host.used)"' >"$run/swapped"
 	echo >&"$go"
 	watch_program "$pid"
