@@ -65,24 +65,6 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* Whether a pool's pages are compressed at all, as op-put.c sees it; clients of
- * a shared pool may differ, and it is the pool's word that counts. */
-static bool compressed(const struct tmem_store *store,
-		       const struct tmem_pool_state *pool)
-{
-	unsigned codec = TMEM_CODEC_NONE;
-
-	if (pool->owner)
-		codec = atomic_load_explicit(&pool->owner->record->codec,
-					     memory_order_relaxed);
-	if (codec == TMEM_CODEC_NONE)
-		codec = atomic_load_explicit(&pool->codec,
-					     memory_order_relaxed);
-	if (codec == TMEM_CODEC_NONE)
-		codec = store->codec;
-	return codec != TMEM_CODEC_RAW;
-}
-
 static bool worth_a_try(const struct tmem_contents *contents, uint32_t id)
 {
 	struct tmem_content_word w = tmem_content_load(contents, id);
@@ -239,7 +221,7 @@ static struct tmem_pool_state *lap_pool(struct tmem_store *store)
 	while (!pool && cool->slot < store->pool_end) {
 		pool = tmem_store_pool(store, cool->slot);
 		if (pool && !pool->dead && cool->s < TMEM_SHARDS &&
-		    compressed(store, pool)) {
+		    tmem_pool_codec(store, pool) != TMEM_CODEC_RAW) {
 			pool->refs++;
 			break;
 		}

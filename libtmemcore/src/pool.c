@@ -27,6 +27,20 @@
 /* Contents that are better dropped together. */
 #define DROPS_MANY 16u
 
+enum tmem_codec tmem_pool_codec(const struct tmem_store *store,
+				const struct tmem_pool_state *pool)
+{
+	unsigned codec = TMEM_CODEC_NONE;
+
+	if (pool->owner)
+		codec = atomic_load_explicit(&pool->owner->record->codec,
+					     memory_order_relaxed);
+	if (codec == TMEM_CODEC_NONE)
+		codec = atomic_load_explicit(&pool->codec,
+					     memory_order_relaxed);
+	return codec != TMEM_CODEC_NONE ? (enum tmem_codec)codec : store->codec;
+}
+
 void tmem_drops_drop(struct tmem_store *store, struct tmem_drops *drops)
 {
 	struct tmem_slab_ends ends;

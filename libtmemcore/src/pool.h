@@ -31,6 +31,11 @@ void tmem_pool_drop_ghost(struct tmem_store *store,
 /** Free what a pool is in memory, and nobody uses; NULL is fine. */
 void tmem_pool_free_state(struct tmem_store *store,
 			  struct tmem_pool_state *pool);
+/** The codec of a pool's pages: its owner's setting, else its own, else the
+ * store's. Of a shared pool's clients, each puts by its own. */
+enum tmem_codec tmem_pool_codec(const struct tmem_store *store,
+				const struct tmem_pool_state *pool);
+
 /** Open a pool for a client: tmem_pool_new(), on a local store. */
 int tmem_pool_open(struct tmem_store *store, struct tmem_client_state *client,
 		   const struct tmem_pool_config *config,

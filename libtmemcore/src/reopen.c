@@ -309,20 +309,16 @@ static int load_contents(struct tmem_store *store)
 	return 0;
 }
 
-/* What codec a young page is to get, its put is not asked: that of the pool. */
 static void enter_nursery(struct tmem_store *store,
 			  const struct tmem_pool_state *pool, unsigned s,
 			  uint32_t leaf, unsigned page, uint32_t content)
 {
-	unsigned codec =
-		atomic_load_explicit(&pool->codec, memory_order_relaxed);
-
 	if (tmem_content_load(&store->contents, content).codec !=
 	    TMEM_CODEC_YOUNG)
 		return;
 	tmem_lock_acquire(&store->index.shard[s].lock);
 	tmem_nursery_enter(store, s, leaf, page, content,
-			   codec != TMEM_CODEC_NONE ? codec : store->codec);
+			   tmem_pool_codec(store, pool));
 	tmem_lock_release(&store->index.shard[s].lock);
 }
 

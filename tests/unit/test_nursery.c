@@ -524,6 +524,30 @@ START_TEST(reopened_without)
 }
 END_TEST
 
+/* As the client's setting says that was made for it, not the pool's. */
+START_TEST(reopened_codec)
+{
+	struct tmem_client_settings zstd = {.set = TMEM_SET_CODEC,
+					    .codec = TMEM_CODEC_ZSTD};
+	int fd = test_arena_memfd();
+
+	close_all();
+	open_young(64 * MIB, fd, NURSERY, 0);
+	ck_assert_int_eq(tmem_store_client_set(
+				 store, scene_client_id(store, "guest"), &zstd),
+			 0);
+	for (uint32_t i = 0; i < PAGES; i++)
+		put_text(swap, i, i + 1);
+	close_all();
+	open_young(64 * MIB, fd, NURSERY, 0);
+	settle();
+	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_zstd_contents),
+			  PAGES);
+	close_all();
+	close(fd);
+}
+END_TEST
+
 /* Threads ------------------------------------------------------------------ */
 
 static _Atomic(bool) stop;
@@ -726,6 +750,7 @@ int main(void)
 		no_memory_for_an_entry,
 		reopened,
 		reopened_without,
+		reopened_codec,
 		settled_by_others,
 		idle,
 		busy,
