@@ -92,10 +92,8 @@ static struct tmem_young *entry_at(const struct tmem_young_ring *ring,
 	return &ring->entry[position & (ring->size - 1)];
 }
 
-/* Entries as they stand, without the gaps, in an array of size; the positions
- * of ticks move along. */
-static void squeeze(struct tmem_store *store, struct tmem_young_ring *ring,
-		    struct tmem_young *to, uint32_t size)
+/* Close the gaps; the positions of ticks move along. */
+static void squeeze(struct tmem_store *store, struct tmem_young_ring *ring)
 {
 	uint32_t next = ring->head, mark = ring->head, of_age = ring->head;
 
@@ -105,7 +103,7 @@ static void squeeze(struct tmem_store *store, struct tmem_young_ring *ring,
 		if (!young.content)
 			continue;
 		tmem_content_meta(&store->contents, young.content)->hash = next;
-		to[next++ & (size - 1)] = young;
+		*entry_at(ring, next++) = young;
 		if ((int32_t)(at - ring->mark) < 0)
 			mark = next;
 		if ((int32_t)(at - ring->of_age) < 0)
@@ -114,6 +112,15 @@ static void squeeze(struct tmem_store *store, struct tmem_young_ring *ring,
 	ring->tail = next;
 	ring->mark = mark;
 	ring->of_age = of_age;
+}
+
+/* Entries keep their positions in a larger ring, so that their meta records,
+ * each of which is a miss, need not be told. */
+static void spread(const struct tmem_young_ring *ring, struct tmem_young *to,
+		   uint32_t size)
+{
+	for (uint32_t at = ring->head; at != ring->tail; at++)
+		to[at & (size - 1)] = *entry_at(ring, at);
 }
 
 /* Room for an entry: at first where others have gone. */
@@ -125,13 +132,13 @@ static bool make_entry(struct tmem_store *store, struct tmem_young_ring *ring)
 	if (ring->tail - ring->head < ring->size)
 		return true;
 	if (ring->live < ring->size / 2) {
-		squeeze(store, ring, ring->entry, ring->size);
+		squeeze(store, ring);
 		return true;
 	}
 	entry = tmem_budget_alloc(&store->budget, size * sizeof(*entry));
 	if (!entry)
 		return false;
-	squeeze(store, ring, entry, size);
+	spread(ring, entry, size);
 	tmem_budget_free(&store->budget, ring->entry,
 			 ring->size * sizeof(*entry));
 	ring->entry = entry;
