@@ -213,20 +213,24 @@ void tmem_nursery_leave(struct tmem_store *store, unsigned s, uint32_t content)
 	store->nursery.ring[s].died++;
 }
 
-bool tmem_nursery_charged(struct tmem_store *store,
-			  const struct tmem_client_state *client,
-			  const struct tmem_pool_state *pool)
+uint64_t tmem_nursery_charged(struct tmem_store *store,
+			      const struct tmem_client_state *client,
+			      const struct tmem_pool_state *pool)
 {
-	bool any = atomic_load_explicit(&pool->young, memory_order_relaxed);
+	uint64_t pages = 0;
 
+	if (pool->owner != client)
+		pages = atomic_load_explicit(&pool->young,
+					     memory_order_relaxed);
 	tmem_lock_acquire(&store->admin);
-	for (uint32_t i = 0; i < store->pool_end && !any; i++) {
+	for (uint32_t i = 0; i < store->pool_end; i++) {
 		pool = tmem_store_pool(store, i);
-		any = pool && pool->owner == client &&
-		      atomic_load_explicit(&pool->young, memory_order_relaxed);
+		if (pool && pool->owner == client)
+			pages += atomic_load_explicit(&pool->young,
+						      memory_order_relaxed);
 	}
 	tmem_lock_release(&store->admin);
-	return any;
+	return pages;
 }
 
 bool tmem_nursery_has(const struct tmem_store *store, uint32_t content)

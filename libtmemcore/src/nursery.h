@@ -102,11 +102,13 @@ unsigned tmem_nursery_claim(struct tmem_store *store, unsigned s, bool of_age,
 /** The shard's oldest are free to be claimed. Shard's lock. */
 void tmem_nursery_unclaim(struct tmem_store *store, unsigned s);
 
-/** Whether there are young pages in a pool, or in one of a client's own. No
- * locks held. */
-bool tmem_nursery_charged(struct tmem_store *store,
-			  const struct tmem_client_state *client,
-			  const struct tmem_pool_state *pool);
+/** There is room again: pages that could not be settled are worth a try. */
+void tmem_nursery_unstick(struct tmem_store *store);
+
+/** Young pages in a pool and in a client's own. No locks held. */
+uint64_t tmem_nursery_charged(struct tmem_store *store,
+			      const struct tmem_client_state *client,
+			      const struct tmem_pool_state *pool);
 
 /** Whether a claimed page is still named. Shard's lock. */
 bool tmem_nursery_has(const struct tmem_store *store, uint32_t content);

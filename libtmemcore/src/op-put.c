@@ -325,6 +325,7 @@ static bool make_cap_room(struct put *put)
 {
 	struct tmem_block *b = put->b;
 	int64_t pages = __builtin_popcount(prepared(put));
+	uint64_t young;
 
 	if (tmem_evict_client(b->store, b->use->client->id,
 			      pages * (TMEM_PAGE_SIZE + TMEM_PAGE_OVERHEAD),
@@ -332,8 +333,12 @@ static bool make_cap_room(struct put *put)
 		return true;
 	/* What it has in the nursery is charged as it came; what others have
 	 * there is none of its business. */
-	return tmem_nursery_charged(b->store, b->use->client, b->pool) &&
-	       tmem_settle_all(b->store) == 0;
+	young = tmem_nursery_charged(b->store, b->use->client, b->pool);
+	if (!young)
+		return false;
+	/* Some may be stuck, its own or others'. */
+	return tmem_settle_all(b->store) == 0 ||
+	       tmem_nursery_charged(b->store, b->use->client, b->pool) < young;
 }
 
 /* Commit what was prepared, making room as needed. What is left in

@@ -325,6 +325,24 @@ START_TEST(no_cap_is_wasted)
 }
 END_TEST
 
+/* Nor by a page that stays young for lack of a slot: the third that a put at
+ * the cap takes, after its own, young and compressed. */
+START_TEST(cap_beside_stuck)
+{
+	struct tmem_client_settings cap = {.set = TMEM_SET_CAP, .cap = MIB};
+
+	ck_assert_int_eq(tmem_store_client_set(
+				 store, scene_client_id(store, "guest"), &cap),
+			 0);
+	for (uint32_t i = 0; i < 300; i++) {
+		tmem_fault_arm(TMEM_FAULT_SLAB, 3, false);
+		put_text(swap, i, i + 1);
+	}
+	tmem_fault_arm(TMEM_FAULT_SLAB, 0, false);
+	close_all();
+}
+END_TEST
+
 /* Who is at his cap has others' pages left alone. */
 START_TEST(cap_of_another)
 {
@@ -740,6 +758,7 @@ int main(void)
 		full,
 		no_room_is_wasted,
 		no_cap_is_wasted,
+		cap_beside_stuck,
 		cap_of_another,
 		budget_shrinks,
 		stuck,
