@@ -290,6 +290,8 @@ int tmem_cool_job(struct tmem_store *store)
 	if (wait == 0)
 		lap_some(store, false, &gained);
 	tmem_lock_release(&cool->lock);
+	if (gained)
+		tmem_nursery_unstick(store);
 	return wait;
 }
 

@@ -407,6 +407,22 @@ static enum tmem_settle settle_at_ease(struct tmem_store *store, int *wait)
 	return TMEM_SETTLE_NONE;
 }
 
+/* No room for them to get smaller: until somebody puts again, or makes room,
+ * they may as well stay, once all there are were tried. Then nobody is in a
+ * hurry either, which keeps cooling from making that room. */
+static bool all_stuck(struct tmem_store *store)
+{
+	if (atomic_load(&store->nursery.stuck) < tmem_nursery_pages(store))
+		return false;
+	atomic_store(&store->nursery.hurry, false);
+	return true;
+}
+
+void tmem_nursery_unstick(struct tmem_store *store)
+{
+	atomic_store(&store->nursery.stuck, 0);
+}
+
 int tmem_nursery_job(struct tmem_store *store)
 {
 	enum tmem_settle r;
@@ -414,6 +430,8 @@ int tmem_nursery_job(struct tmem_store *store)
 	int wait;
 
 	if (!tmem_nursery_pages(store) && doze(store))
+		return TMEM_WORKER_NEVER;
+	if (!atomic_load(&store->nursery.awake) && all_stuck(store))
 		return TMEM_WORKER_NEVER;
 	hurry = in_hurry(store);
 	wait = tick(store);
@@ -425,12 +443,8 @@ int tmem_nursery_job(struct tmem_store *store)
 	case TMEM_SETTLE_BUSY:
 		return wait < RETRY_MS ? wait : RETRY_MS;
 	case TMEM_SETTLE_STUCK:
-		/* No room for them to get smaller: until somebody puts again,
-		 * or needs room and makes it, they may as well stay, once all
-		 * there are were tried. */
 		atomic_store(&store->nursery.awake, false);
-		if (atomic_load(&store->nursery.stuck) >=
-		    tmem_nursery_pages(store))
+		if (all_stuck(store))
 			return TMEM_WORKER_NEVER;
 		return wait < RETRY_MS ? wait : RETRY_MS;
 	default:

@@ -403,6 +403,27 @@ START_TEST(stuck)
 }
 END_TEST
 
+/* Nor are they a reason for cooling to rest, which makes room for them. */
+START_TEST(stuck_in_a_hurry)
+{
+	close_all();
+	open_young(4 * MIB, -1, 4 * MIB, 0);
+	for (uint32_t i = 0; !tmem_cool_tight(store); i++)
+		put_text(swap, i, i + 1);
+	tmem_fault_arm(TMEM_FAULT_SLAB, 1, true);
+	while (tmem_nursery_job(store) != TMEM_WORKER_NEVER)
+		;
+	ck_assert_int_eq(tmem_nursery_job(store), TMEM_WORKER_NEVER);
+	ck_assert_uint_gt(young(), 0);
+	ck_assert(!atomic_load(&store->nursery.hurry));
+	tmem_fault_arm(TMEM_FAULT_SLAB, 0, false);
+	tmem_nursery_unstick(store);
+	ck_assert_int_eq(tmem_nursery_job(store), 0);
+	settle();
+	close_all();
+}
+END_TEST
+
 /* A second passes, for who looks after the nursery. */
 static int tick(void)
 {
@@ -762,6 +783,7 @@ int main(void)
 		cap_of_another,
 		budget_shrinks,
 		stuck,
+		stuck_in_a_hurry,
 		younger_than_stuck,
 		rests_unless_in_a_hurry,
 		auto_limit,
