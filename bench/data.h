@@ -10,6 +10,7 @@
 #include <tmem/store.h>
 #include "lanes.h"
 #include "pageset.h"
+#include "zram.h"
 
 /** The set as one codec makes it, page after page without gaps. */
 struct bench_packed {
@@ -26,8 +27,6 @@ struct bench_store {
 	struct tmem_pool *fresh;		  /**< dedup off */
 	struct tmem_pool *sharing; /**< dedup on; holds the set as well */
 };
-
-enum { BENCH_ZRAM_LZO, BENCH_ZRAM_LZ4, BENCH_ZRAMS };
 
 struct bench_data {
 	struct bench_pages set;
@@ -47,6 +46,11 @@ void bench_data_deinit(struct bench_data *data);
 
 /** Number a page of data->fresh, so that it equals no other again. */
 void bench_data_renew(struct bench_data *data, size_t page);
+
+/** Write the set to all devices, note what they hold, and let data's lanes have
+ * them. NULL is fine. A device that fails is left out, which is said. */
+void bench_zrams_fill(struct bench_zrams *zrams, struct bench_data *data,
+		      json_t *report);
 
 extern const struct bench_lane bench_primitive_lanes[];
 extern const size_t bench_primitive_count;

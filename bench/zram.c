@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * zram devices, and lanes that read and write them (BENCHMARKS.md).
+ * zram devices; see zram.h.
  *
  * A child makes the devices, tells their numbers, and waits until its parent
  * closes a socket, be it by dying: then it removes them. It is forked before
@@ -24,7 +24,7 @@
 #define BUSY_TRIES 500
 #define BUSY_US	   10000
 
-static const char *const algorithms[BENCH_ZRAMS] = {"lzo-rle", "lz4"};
+const char *const bench_zram_algorithms[BENCH_ZRAMS] = {"lzo-rle", "lz4"};
 
 struct bench_zrams {
 	int number[BENCH_ZRAMS]; /* of each device, -1: there is none */
@@ -65,8 +65,8 @@ static void remove_device(int number)
 			return;
 		usleep(BUSY_US);
 	}
-	fprintf(stderr, "store: /dev/zram%d stays busy and is left behind\n",
-		number);
+	fprintf(stderr, "%s: /dev/zram%d stays busy and is left behind\n",
+		program_invocation_short_name, number);
 }
 
 /* Returns the number of a new device, or -1. */
@@ -102,7 +102,7 @@ static void keep(int fd, uint64_t bytes)
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	for (int i = 0; i < BENCH_ZRAMS; i++)
-		number[i] = add_device(algorithms[i], bytes);
+		number[i] = add_device(bench_zram_algorithms[i], bytes);
 	if (write(fd, number, sizeof(number)) == sizeof(number))
 		while (read(fd, &end, 1) < 0 && errno == EINTR)
 			;
@@ -143,14 +143,28 @@ struct bench_zrams *bench_zrams_new(uint64_t bytes)
 	return zrams;
 }
 
-/* What the set costs there. */
-static void note_memory(int number, const char *algorithm, json_t *report)
+int bench_zrams_open(struct bench_zrams *zrams, int which)
 {
+	char path[32];
+
+	if (!zrams || zrams->number[which] < 0)
+		return -1;
+	snprintf(path, sizeof(path), "/dev/zram%d", zrams->number[which]);
+	if (zrams->fd[which] < 0)
+		zrams->fd[which] = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	return zrams->fd[which];
+}
+
+void bench_zrams_note(const struct bench_zrams *zrams, int which,
+		      json_t *report)
+{
+	const char *algorithm = bench_zram_algorithms[which];
 	unsigned long long compressed, used;
 	char path[64];
 	FILE *stat;
 
-	snprintf(path, sizeof(path), "/sys/block/zram%d/mm_stat", number);
+	snprintf(path, sizeof(path), "/sys/block/zram%d/mm_stat",
+		 zrams->number[which]);
 	stat = fopen(path, "re");
 	if (stat && fscanf(stat, "%*u %llu %llu", &compressed, &used) == 2) {
 		bench_set(report, (double)compressed, "zram/%s/compressed",
@@ -165,31 +179,6 @@ static void note_memory(int number, const char *algorithm, json_t *report)
 		fclose(stat);
 }
 
-void bench_zrams_fill(struct bench_zrams *zrams, struct bench_data *data,
-		      json_t *report)
-{
-	for (int i = 0; zrams && i < BENCH_ZRAMS; i++) {
-		char path[32];
-		size_t page = 0;
-
-		snprintf(path, sizeof(path), "/dev/zram%d", zrams->number[i]);
-		if (zrams->number[i] >= 0)
-			zrams->fd[i] =
-				open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-		while (zrams->fd[i] >= 0 && page < data->set.count &&
-		       pwrite(zrams->fd[i], bench_page(&data->set, page),
-			      TMEM_PAGE_SIZE,
-			      (off_t)(page * TMEM_PAGE_SIZE)) == TMEM_PAGE_SIZE)
-			page++;
-		if (page < data->set.count) {
-			printf("zram with %s is left out\n", algorithms[i]);
-			continue;
-		}
-		data->zram[i] = zrams->fd[i];
-		note_memory(zrams->number[i], algorithms[i], report);
-	}
-}
-
 void bench_zrams_free(struct bench_zrams *zrams)
 {
 	if (!zrams)
@@ -201,39 +190,3 @@ void bench_zrams_free(struct bench_zrams *zrams)
 	waitpid(zrams->keeper, NULL, 0);
 	free(zrams);
 }
-
-static void call_read(struct bench_worker *worker, size_t page, uint32_t index)
-{
-	bench_must(pread(worker->data->zram[worker->which], worker->page,
-			 TMEM_PAGE_SIZE,
-			 (off_t)(page * TMEM_PAGE_SIZE)) != TMEM_PAGE_SIZE,
-		   "reading zram");
-}
-
-static void call_write(struct bench_worker *worker, size_t page, uint32_t index)
-{
-	bench_must(pwrite(worker->data->zram[worker->which],
-			  bench_page(&worker->data->set, page), TMEM_PAGE_SIZE,
-			  (off_t)(page * TMEM_PAGE_SIZE)) != TMEM_PAGE_SIZE,
-		   "writing zram");
-}
-
-static bool is_there(const struct bench_data *data, int which)
-{
-	return data->zram[which] >= 0;
-}
-
-#define ZRAM_LANE(lane_name, lane_call, device)                                \
-	{                                                                      \
-		.name = (lane_name), .call = (lane_call), .which = (device),   \
-		.available = is_there                                          \
-	}
-
-const struct bench_lane bench_zram_lanes[] = {
-	ZRAM_LANE("zram-write-lzo-rle", call_write, BENCH_ZRAM_LZO),
-	ZRAM_LANE("zram-read-lzo-rle", call_read, BENCH_ZRAM_LZO),
-	ZRAM_LANE("zram-write-lz4", call_write, BENCH_ZRAM_LZ4),
-	ZRAM_LANE("zram-read-lz4", call_read, BENCH_ZRAM_LZ4),
-};
-const size_t bench_zram_count =
-	sizeof(bench_zram_lanes) / sizeof(bench_zram_lanes[0]);

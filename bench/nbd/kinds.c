@@ -10,6 +10,7 @@
 #include "codec.h"
 
 #define PAGES_A_FILE 256u
+#define HALF	     ((size_t)TMEM_PAGE_SIZE / 2)
 
 static const char *const names[BENCH_KINDS] = {
 	[BENCH_TEXT] = "text",	    [BENCH_ELF] = "elf",
@@ -59,8 +60,7 @@ static size_t next_page(const struct bench_pages *all, size_t *page, bool more,
 		size_t n = tmem_codec_compress(codecs, TMEM_CODEC_LZ4,
 					       bench_page(all, *page), out);
 
-		if (n >= TMEM_PAGE_SIZE / 4 && n <= TMEM_PAGE_SIZE / 4 * 3 &&
-		    (n > TMEM_PAGE_SIZE / 2) == more)
+		if (n >= HALF / 2 && n <= HALF / 2 * 3 && (n > HALF) == more)
 			return n;
 	}
 	return 0;
@@ -74,7 +74,7 @@ static void choose_half(struct bench_pages *half, const struct bench_pages *all)
 
 	bench_must(tmem_codecs_new(UINT64_MAX, &codecs), "tmem_codecs_new");
 	for (;;) {
-		bool more = compressed <= half->count * (TMEM_PAGE_SIZE / 2);
+		bool more = compressed <= half->count * HALF;
 
 		n = next_page(all, &page[more], more, codecs);
 		if (!n)
@@ -90,7 +90,7 @@ void bench_kinds_init(struct bench_kinds *kinds,
 {
 	struct bench_pages *set = kinds->set;
 
-	set[BENCH_ALL] = bench_pages_new(BENCH_ALL * options->pages);
+	set[BENCH_ALL] = bench_pages_new((size_t)BENCH_ALL * options->pages);
 	for (int kind = 0; kind < BENCH_ALL; kind++) {
 		set[kind] = bench_pages_new(options->pages);
 		load((enum bench_kind)kind, options, &set[kind]);

@@ -6,7 +6,7 @@
 
 #define STEPS	   BENCH_LATENCY_STEPS
 #define STEPS_LOG2 4u
-#define BUCKETS	   (64 * STEPS)
+#define BUCKETS	   ((size_t)64 * STEPS)
 
 /* Up to STEPS every ns has a bucket; above, the top bits choose it. */
 static size_t bucket_of(uint64_t ns)

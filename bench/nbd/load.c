@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <tmem/types.h>
+#include <unistd.h>
 #include "../clock.h"
 
 #define FILL_PAGES 16u
@@ -34,7 +35,8 @@ struct slot {
 struct job {
 	const struct bench_load *load;
 	struct bench_pages *set;
-	struct nbd_handle *nbd;
+	struct nbd_handle *nbd; /* or NULL, and a device */
+	int device;
 	pthread_t thread;
 	uint64_t places;	   /* pages of the device */
 	size_t share, shares_from; /* of the set: how many, and the first */
@@ -108,25 +110,44 @@ static uint64_t random_below(struct job *job, uint64_t end)
 	return (uint64_t)((job->random >> 32) * end >> 32);
 }
 
-static int64_t begin(struct job *job, struct slot *slot)
+/* Decide on a request. Returns the page to send or to read to. */
+static uint8_t *prepare(struct job *job, struct slot *slot)
 {
-	nbd_completion_callback callback = {
-		.callback = finished,
-		.user_data = slot,
-	};
 	uint8_t *page;
 
 	slot->reads = random_below(job, 100) < job->load->read_percent;
 	slot->place = random_below(job, job->places);
 	slot->start = bench_now();
 	if (slot->reads)
-		return nbd_aio_pread(job->nbd, slot->room, TMEM_PAGE_SIZE,
-				     slot->place * TMEM_PAGE_SIZE, callback, 0);
+		return slot->room;
 	page = bench_page(job->set, job->shares_from + job->next);
 	job->next = (job->next + 1) % job->share;
 	bench_number(page, slot->place);
-	return nbd_aio_pwrite(job->nbd, page, TMEM_PAGE_SIZE,
-			      slot->place * TMEM_PAGE_SIZE, callback, 0);
+	return page;
+}
+
+static void begin(struct job *job, struct slot *slot)
+{
+	nbd_completion_callback callback = {
+		.callback = finished,
+		.user_data = slot,
+	};
+	uint8_t *page = prepare(job, slot);
+	uint64_t at = slot->place * TMEM_PAGE_SIZE;
+	int64_t r;
+
+	if (slot->reads)
+		r = nbd_aio_pread(job->nbd, page, TMEM_PAGE_SIZE, at, callback,
+				  0);
+	else
+		r = nbd_aio_pwrite(job->nbd, page, TMEM_PAGE_SIZE, at, callback,
+				   0);
+	bench_must(r < 0, nbd_get_error());
+}
+
+static bool goes_on(const struct job *job)
+{
+	return bench_now() < job->to || !job->requests;
 }
 
 static void *work(void *ctx)
@@ -134,15 +155,34 @@ static void *work(void *ctx)
 	struct job *job = ctx;
 
 	for (;;) {
-		bool goes_on = bench_now() < job->to || !job->requests;
+		bool more = goes_on(job);
 
-		while (goes_on && job->idles)
-			bench_must(begin(job, job->idle[--job->idles]) < 0,
-				   nbd_get_error());
+		while (more && job->idles)
+			begin(job, job->idle[--job->idles]);
 		if (job->idles == job->load->depth)
 			return NULL;
 		bench_must(nbd_poll(job->nbd, -1) < 0, nbd_get_error());
 	}
+}
+
+/* One request after the other. */
+static void *work_on_device(void *ctx)
+{
+	struct job *job = ctx;
+
+	while (goes_on(job)) {
+		struct slot *slot = job->idle[--job->idles];
+		uint8_t *page = prepare(job, slot);
+		off_t at = (off_t)(slot->place * TMEM_PAGE_SIZE);
+		ssize_t n;
+		int error = 0;
+
+		n = slot->reads ? pread(job->device, page, TMEM_PAGE_SIZE, at)
+				: pwrite(job->device, page, TMEM_PAGE_SIZE, at);
+		bench_must(n != TMEM_PAGE_SIZE, "a request to a device");
+		finished(slot, &error);
+	}
+	return NULL;
 }
 
 static struct job *new_job(const struct bench_server *server,
@@ -154,7 +194,9 @@ static struct job *new_job(const struct bench_server *server,
 	bench_must(!job, "calloc");
 	job->load = load;
 	job->set = set;
-	job->nbd = connect_to(server);
+	job->device = server->device;
+	if (job->device < 0)
+		job->nbd = connect_to(server);
 	job->places = server->size / TMEM_PAGE_SIZE;
 	job->share = set->count / load->jobs;
 	bench_must(job->share <= load->depth, "so few pages at such a depth");
@@ -177,8 +219,10 @@ static void end_job(struct job *job, struct bench_loaded *loaded)
 	loaded->requests += job->requests;
 	loaded->iops += (double)job->counted / job->load->seconds;
 	bench_latency_merge(&loaded->latency, &job->latency);
-	nbd_shutdown(job->nbd, 0);
-	nbd_close(job->nbd);
+	if (job->nbd) {
+		nbd_shutdown(job->nbd, 0);
+		nbd_close(job->nbd);
+	}
 	bench_pages_free(&job->rooms);
 	free(job);
 }
@@ -187,36 +231,57 @@ void bench_load_run(const struct bench_server *server,
 		    const struct bench_load *load, struct bench_pages *set,
 		    struct bench_loaded *loaded)
 {
-	struct job *jobs[load->jobs];
+	const unsigned count = load->jobs;
+	struct job *jobs[count];
 	uint64_t from;
 
 	*loaded = (struct bench_loaded){0};
-	for (unsigned i = 0; i < load->jobs; i++)
+	for (unsigned i = 0; i < count; i++)
 		jobs[i] = new_job(server, load, set, i);
 	from = bench_now() + (uint64_t)(load->ramp * 1e9);
-	for (unsigned i = 0; i < load->jobs; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		jobs[i]->from = from;
 		jobs[i]->to = from + (uint64_t)(load->seconds * 1e9);
-		bench_must(
-			pthread_create(&jobs[i]->thread, NULL, work, jobs[i]),
-			"pthread_create");
+		bench_must(pthread_create(&jobs[i]->thread, NULL,
+					  jobs[i]->nbd ? work : work_on_device,
+					  jobs[i]),
+			   "pthread_create");
 	}
-	for (unsigned i = 0; i < load->jobs; i++)
+	for (unsigned i = 0; i < count; i++)
 		end_job(jobs[i], loaded);
 }
 
 static int filled(void *ctx, int *error)
 {
-	bench_must(*error, "filling a device");
+	bench_must(*error, "filling a server's device");
 	return 1;
+}
+
+/* With nbd NULL, to a device. */
+static void fill_run(struct nbd_handle *nbd, int device, const uint8_t *pages,
+		     uint64_t count, uint64_t place)
+{
+	nbd_completion_callback callback = {.callback = filled};
+	size_t bytes = (size_t)count * TMEM_PAGE_SIZE;
+	uint64_t at = place * TMEM_PAGE_SIZE;
+
+	if (!nbd) {
+		bench_must(pwrite(device, pages, bytes, (off_t)at) !=
+				   (ssize_t)bytes,
+			   "filling a device");
+		return;
+	}
+	while (nbd_aio_in_flight(nbd) >= (int)FILL_DEPTH)
+		bench_must(nbd_poll(nbd, -1) < 0, nbd_get_error());
+	bench_must(nbd_aio_pwrite(nbd, pages, bytes, at, callback, 0) < 0,
+		   nbd_get_error());
 }
 
 void bench_load_fill(const struct bench_server *server, struct bench_pages *set)
 {
 	uint64_t places = server->size / TMEM_PAGE_SIZE, place = 0;
 	size_t runs = set->count / FILL_PAGES, run = 0;
-	struct nbd_handle *nbd = connect_to(server);
-	nbd_completion_callback callback = {.callback = filled};
+	struct nbd_handle *nbd = server->device < 0 ? connect_to(server) : NULL;
 
 	bench_must(runs <= FILL_DEPTH, "so few pages");
 	while (place < places) {
@@ -226,17 +291,14 @@ void bench_load_fill(const struct bench_server *server, struct bench_pages *set)
 
 		for (uint64_t i = 0; i < count; i++)
 			bench_number(bench_page(set, first + i), place + i);
-		while (nbd_aio_in_flight(nbd) >= (int)FILL_DEPTH)
-			must_nbd(nbd_poll(nbd, -1), server);
-		bench_must(nbd_aio_pwrite(nbd, bench_page(set, first),
-					  count * TMEM_PAGE_SIZE,
-					  place * TMEM_PAGE_SIZE, callback,
-					  0) < 0,
-			   nbd_get_error());
+		fill_run(nbd, server->device, bench_page(set, first), count,
+			 place);
 		place += count;
 	}
+	if (!nbd)
+		return;
 	while (nbd_aio_in_flight(nbd))
-		must_nbd(nbd_poll(nbd, -1), server);
+		bench_must(nbd_poll(nbd, -1) < 0, nbd_get_error());
 	nbd_shutdown(nbd, 0);
 	nbd_close(nbd);
 }

@@ -13,10 +13,6 @@
 #define TURN_MOST 5.0 /* s, of overwrites */
 #define DEPTH	  32u
 
-/* What the tight budget is of the device's size: half of it for the data, the
- * rest for everything else. */
-#define TIGHT 0.53
-
 #define POLL_US 200000
 
 static const enum bench_server_kind compared[] = {
@@ -24,18 +20,6 @@ static const enum bench_server_kind compared[] = {
 
 #define OVERWRITTEN (sizeof(compared) / sizeof(compared[0]))
 #define FILLED	    (OVERWRITTEN - 1) /* the budget of one is for a half */
-
-static struct bench_server_config config_of(const struct bench_options *options,
-					    const char *folder)
-{
-	uint64_t size = (uint64_t)options->mib << 20;
-
-	return (struct bench_server_config){
-		.folder = folder,
-		.size = size,
-		.budget = (uint64_t)((double)size * TIGHT),
-	};
-}
 
 static void start_filled(struct bench_server *server,
 			 enum bench_server_kind kind,
@@ -76,8 +60,8 @@ static void measure(struct bench_server *servers, const struct bench_load *load,
 }
 
 void bench_overwritten(const struct bench_options *options,
-		       const struct bench_kinds *kinds, const char *folder,
-		       json_t *report)
+		       const struct bench_kinds *kinds,
+		       const struct bench_server_config *config, json_t *report)
 {
 	size_t turns = (size_t)ceil(options->overwrite / TURN_MOST);
 	const struct bench_load write = {
@@ -92,12 +76,11 @@ void bench_overwritten(const struct bench_options *options,
 		.ramp = options->ramp,
 		.seconds = options->seconds,
 	};
-	struct bench_server_config config = config_of(options, folder);
 	struct bench_pages set = kinds->set[BENCH_HALF];
 	struct bench_server servers[OVERWRITTEN];
 
 	for (size_t i = 0; i < OVERWRITTEN; i++)
-		start_filled(&servers[i], compared[i], &config, &set);
+		start_filled(&servers[i], compared[i], config, &set);
 	measure(servers, &write, &set, turns, "write_iops", report);
 	for (size_t i = 0; i < OVERWRITTEN; i++)
 		bench_set(report, memory_part(&servers[i]),
@@ -137,11 +120,9 @@ static void await_rest(const struct bench_server *servers, double seconds)
 }
 
 void bench_memory(const struct bench_options *options,
-		  const struct bench_kinds *kinds, const char *folder,
-		  json_t *report)
+		  const struct bench_kinds *kinds,
+		  const struct bench_server_config *config, json_t *report)
 {
-	const struct bench_server_config config = config_of(options, folder);
-
 	printf("\n%-28s", "memory, filled once");
 	for (size_t i = 0; i < FILLED; i++)
 		printf(" %14s", bench_server_name(compared[i]));
@@ -152,7 +133,7 @@ void bench_memory(const struct bench_options *options,
 
 		printf("\n%-28s", name);
 		for (size_t i = 0; i < FILLED; i++)
-			start_filled(&servers[i], compared[i], &config, &set);
+			start_filled(&servers[i], compared[i], config, &set);
 		for (size_t i = 0; i < FILLED; i++)
 			bench_server_turn(&servers[i]);
 		await_rest(servers, options->rest);

@@ -6,16 +6,18 @@
 #include "../report.h"
 #include "kinds.h"
 #include "options.h"
+#include "server.h"
 
 /** overwritten/SERVER/{memory,write_iops,read_iops}: overwrites of pages that
  * compress to a half, and bytes in memory then a byte of the device. */
 void bench_overwritten(const struct bench_options *options,
-		       const struct bench_kinds *kinds, const char *folder,
+		       const struct bench_kinds *kinds,
+		       const struct bench_server_config *config,
 		       json_t *report);
 
 /** memory/KIND/SERVER: the same where the device was filled once. */
 void bench_memory(const struct bench_options *options,
-		  const struct bench_kinds *kinds, const char *folder,
-		  json_t *report);
+		  const struct bench_kinds *kinds,
+		  const struct bench_server_config *config, json_t *report);
 
 #endif

@@ -9,12 +9,17 @@
 #include <string.h>
 #include "../clock.h"
 #include "../goals.h"
+#include "../zram.h"
 #include "child.h"
 #include "kinds.h"
 #include "memory.h"
 #include "options.h"
 #include "rates.h"
 #include "swap.h"
+
+/* What the tight budget is of the device's size: half of it for the data, the
+ * rest for everything else. */
+#define TIGHT 0.53
 
 #define RATE(text, load, peer, limit)                                          \
 	{                                                                      \
@@ -74,32 +79,43 @@ static const struct bench_goal goals[] = {
 #define GOALS (sizeof(goals) / sizeof(goals[0]))
 
 static void measure(const struct bench_options *options,
-		    struct bench_kinds *kinds, const char *folder,
-		    json_t *report)
+		    struct bench_kinds *kinds,
+		    const struct bench_server_config *config, json_t *report)
 {
 	for (int part = BENCH_RATES; part <= BENCH_QEMU_IMG; part++)
 		if (options->parts & 1u << part)
-			bench_rates((enum bench_part)part, options,
-				    &kinds->set[BENCH_ALL], folder, report);
+			bench_rates((enum bench_part)part, options, config,
+				    &kinds->set[BENCH_ALL], report);
 	if (options->parts & 1u << BENCH_OVERWRITTEN)
-		bench_overwritten(options, kinds, folder, report);
+		bench_overwritten(options, kinds, config, report);
 	if (options->parts & 1u << BENCH_MEMORY)
-		bench_memory(options, kinds, folder, report);
+		bench_memory(options, kinds, config, report);
 	if (options->parts & 1u << BENCH_SWAP)
-		bench_swap(options, &kinds->set[BENCH_ALL], folder, report);
+		bench_swap(options, &kinds->set[BENCH_ALL], config->folder,
+			   report);
 }
 
 int main(int argc, char **argv)
 {
 	struct bench_options options = bench_options_parse(argc, argv);
-	const char *folder = bench_child_folder();
+	struct bench_server_config config = {
+		.folder = bench_child_folder(),
+		.size = (uint64_t)options.mib << 20,
+	};
+	struct bench_zrams *zrams = NULL;
 	json_t *report = json_object();
 	struct bench_kinds kinds;
 	bool all_met;
 
 	bench_must(!report, "json_object");
+	config.budget = (uint64_t)((double)config.size * TIGHT);
+	if (options.parts & 1u << BENCH_RATES &&
+	    options.servers & 1u << BENCH_ZRAM)
+		zrams = bench_zrams_new(config.size);
+	config.device = bench_zrams_open(zrams, BENCH_ZRAM_LZ4);
 	bench_kinds_init(&kinds, &options);
-	measure(&options, &kinds, folder, report);
+	measure(&options, &kinds, &config, report);
+	bench_zrams_free(zrams);
 	all_met = bench_goals(goals, GOALS, report);
 	if (options.json &&
 	    json_dump_file(report, options.json, JSON_INDENT(1))) {

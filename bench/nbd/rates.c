@@ -70,25 +70,22 @@ struct run {
 	enum bench_part part;
 	const struct bench_options *options;
 	struct bench_pages *set;
-	const char *folder;
 	struct bench_server servers[BENCH_SERVERS];
 	size_t count;
 };
 
-static void start_servers(struct run *run)
+static void start_servers(struct run *run,
+			  const struct bench_server_config *config)
 {
-	struct bench_server_config config = {
-		.folder = run->folder,
-		.size = run->options->mib << 20,
-	};
-
 	for (int kind = 0; kind < BENCH_SERVERS; kind++) {
 		struct bench_server *server = &run->servers[run->count];
 
-		if (!(run->options->servers & 1u << kind))
+		if (!(run->options->servers & 1u << kind) ||
+		    (kind == BENCH_ZRAM &&
+		     (config->device < 0 || run->part != BENCH_RATES)))
 			continue;
 		bench_server_start(server, (enum bench_server_kind)kind,
-				   &config);
+				   config);
 		bench_server_turn(server);
 		bench_load_fill(server, run->set);
 		bench_server_stop(server);
@@ -160,6 +157,12 @@ static void note(const struct run *run, const struct shape *shape,
 	fflush(stdout);
 }
 
+/* A device does one request of a thread at a time. */
+static bool bears(const struct bench_server *server, const struct shape *shape)
+{
+	return server->device < 0 || shape->depth == 1;
+}
+
 static void measure(const struct run *run, const struct shape *shape,
 		    json_t *report)
 {
@@ -179,8 +182,14 @@ static void measure(const struct run *run, const struct shape *shape,
 	}
 	for (unsigned long round = 0; round < run->options->rounds; round++)
 		for (size_t i = 0; i < run->count; i++)
-			turn(run, &run->servers[i], &load, &results[i], round);
+			if (bears(&run->servers[i], shape))
+				turn(run, &run->servers[i], &load, &results[i],
+				     round);
 	for (size_t i = 0; i < run->count; i++) {
+		if (!bears(&run->servers[i], shape)) {
+			free(results[i].iops);
+			continue;
+		}
 		take_up(&run->servers[i], &results[i]);
 		bench_server_stop(&run->servers[i]);
 		note(run, shape, &run->servers[i], &results[i], report);
@@ -190,19 +199,19 @@ static void measure(const struct run *run, const struct shape *shape,
 }
 
 void bench_rates(enum bench_part part, const struct bench_options *options,
-		 struct bench_pages *set, const char *folder, json_t *report)
+		 const struct bench_server_config *config,
+		 struct bench_pages *set, json_t *report)
 {
 	struct run run = {
 		.part = part,
 		.options = options,
 		.set = set,
-		.folder = folder,
 	};
 
 	printf("\n%-13s %-14s %8s %8s %8s %8s %8s%s\n", parts[part].name,
 	       "thousands/s:", "median", "least", "most", "CPU, us", "later",
 	       part == BENCH_RATES ? "  p50, us      p99    p99.9" : "");
-	start_servers(&run);
+	start_servers(&run, config);
 	for (int i = 0; i < BENCH_LOADS; i++)
 		if (options->loads & 1u << i && parts[part].has(&shapes[i]))
 			measure(&run, &shapes[i], report);

@@ -16,6 +16,7 @@ const char *bench_rates_load_name(int load);
  * PART/LOAD/SERVER/{iops,cpu_ns,later_cpu_ns,all_cpu_ns,p50_ns,p99_ns,p999_ns}.
  */
 void bench_rates(enum bench_part part, const struct bench_options *options,
-		 struct bench_pages *set, const char *folder, json_t *report);
+		 const struct bench_server_config *config,
+		 struct bench_pages *set, json_t *report);
 
 #endif

@@ -68,6 +68,7 @@ static const struct recipe {
 			{"qemu-nbd", "-t", "-e", "16", "-f", "raw",
 			 "--cache=none", "--aio=io_uring", "-k", "@socket",
 			 "@file"}},
+	[BENCH_ZRAM] = {"zram", {NULL}, {NULL}},
 };
 
 const char *bench_server_name(enum bench_server_kind kind)
@@ -215,7 +216,12 @@ void bench_server_start(struct bench_server *server,
 		.name = recipe->name,
 		.size = config->size,
 		.file = -1,
+		.device = -1,
 	};
+	if (kind == BENCH_ZRAM) {
+		server->device = config->device;
+		return;
+	}
 	snprintf(server->socket, sizeof(server->socket), "%s/%s",
 		 config->folder, recipe->name);
 	snprintf(server->uri, sizeof(server->uri), "nbd+unix:///?socket=%s",

@@ -21,6 +21,7 @@ enum bench_server_kind {
 	BENCH_NBDKIT_MALLOC,
 	BENCH_NBDKIT_ZSTD,
 	BENCH_QEMU, /**< qemu-nbd of a file in memory */
+	BENCH_ZRAM, /**< none, but a device to compare with */
 	BENCH_SERVERS
 };
 
@@ -29,12 +30,14 @@ struct bench_server_config {
 	const char *folder; /**< for sockets */
 	uint64_t size;	    /**< of the device, bytes */
 	uint64_t budget;    /**< of BENCH_TMEM_TIGHT */
+	int device;	    /**< BENCH_ZRAM */
 };
 
 struct bench_server {
 	const char *name;
 	pid_t pid[BENCH_SERVER_PROCESSES]; /**< 0: none */
 	int file;			   /**< what it serves, or -1 */
+	int device; /**< to read and write instead, or -1 */
 	uint64_t size;
 	char socket[96];
 	char uri[128];

@@ -14,10 +14,6 @@ parts=rates,fio,qemu-img,overwritten,memory
 ((EUID)) || [[ ! -c /dev/fuse ]] || parts+=,swap
 bench=$TMEM_BUILD/bench/nbd/nbd
 options=(--pages 512 --mib 48 --rounds 1 --seconds 0.02 --ramp 0)
-folders() {
-	compgen -G '/tmp/bench-nbd-*' || true
-}
-before=$(folders)
 
 "$bench" "${options[@]}" --only "$parts" --overwrite 0.1 --rest 0 --swap 8 \
 	--loads read-d1,write-d16,mixed-d32-j2 \
@@ -27,7 +23,7 @@ grep -q '^goals' "$tmp/table" || fail "no table of goals: $(cat "$tmp/table")"
 
 # Swap and zram may be missing where tests run.
 results=$(jq -r '
-	def servers(n): if length == n then .[] else null end;
+	def servers(n): del(.zram) | if length == n then .[] else null end;
 	(.rates | .["read-d1"], .["mixed-d32-j2"] | servers(6) |
 		.iops, .cpu_ns, .all_cpu_ns, .p50_ns, .p99_ns, .p999_ns),
 	(.fio | .["read-d1"], .["mixed-d32-j2"] | servers(6) |
@@ -45,16 +41,18 @@ results=$(jq -r '
 # Killed in the middle, it takes its servers with it, also those it stopped.
 "$bench" "${options[@]}" --only rates --seconds 60 >"$tmp/killed" 2>&1 &
 pid=$!
+folder=
 under_way() {
-	pgrep -f "^qemu-nbd .*/tmp/bench-nbd-" >/dev/null || gone "$pid"
+	gone "$pid" && return
+	folder=$(pgrep -aP "$pid" qemu-nbd | grep -o '/tmp/bench-nbd-[^/]*')
 }
-wait_for 60 under_way && alive "$pid" || fail "it ended: $(<"$tmp/killed")"
+wait_for 60 under_way && [[ -n $folder ]] || fail "it ended: $(<"$tmp/killed")"
 kill -KILL "$pid"
 wait "$pid" 2>/dev/null || true
 left_nothing() {
-	[[ $(folders) == "$before" ]] && ! pgrep -f '[ /]tmp/bench-nbd-' >/dev/null
+	[[ ! -e $folder ]] && ! pgrep -f "$folder/"
 }
-wait_for 20 left_nothing || fail "left behind: $(folders) $(pgrep -fa bench-nbd-)"
+wait_for 20 left_nothing || fail "left behind: $folder $(pgrep -fa "$folder/")"
 
 status=0
 "$bench" --mib 0 >/dev/null 2>"$tmp/error" || status=$?
