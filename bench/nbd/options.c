@@ -27,8 +27,8 @@ static const char usage_text[] =
 	"                   qemu-nbd,zram (default: all)\n"
 	"  --loads NAMES    as tables name them, read-d1,write-d32-j2 (default: all)\n"
 	"  --rounds N       turns of each server for each load (default 5)\n"
-	"  --seconds S      of a turn (default 1)\n"
-	"  --ramp S         before them, not counted (default 0.3)\n"
+	"  --seconds S      of a turn (default 0.5)\n"
+	"  --ramp S         before them, not counted (default 0.2)\n"
 	"  --overwrite S    seconds of overwrites before memory counts (default 60)\n"
 	"  --rest S         until memory of what was filled once counts, of no change\n"
 	"                   (default 3)\n"
@@ -181,8 +181,8 @@ struct bench_options bench_options_parse(int argc, char **argv)
 		.overwrite = 60,
 		.rest = 3,
 		.swap = 256,
-		.seconds = 1,
-		.ramp = 0.3,
+		.seconds = 0.5,
+		.ramp = 0.2,
 		.tree = "/usr/share",
 	};
 	int c;
