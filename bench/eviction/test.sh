@@ -70,7 +70,7 @@ awk -v best="$best" -v store="$store" -v lru="$lru" 'BEGIN {
 }' || fail "a scan: $store percent hits; s3fifo has $best, lru $lru"
 
 # The model does what a store does. Which gets a store samples its arena's
-# secret decides: one in ten or so judges late, and has fewer hits.
+# secret decides: some may judge late, and have fewer hits.
 options=(--real)
 for _ in {1..6}; do
 	real=$(hits real-store 2000)
