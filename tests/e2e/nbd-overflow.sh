@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# The overflow file on a disk that is well, slow, full and bad: cold pages are
+# The overflow file on a disk that is well, full and bad: cold pages are
 # written out, and each failure is that of the pages concerned and of no others.
 
 . "$(dirname "$0")/lib.sh"
@@ -48,67 +48,10 @@ read -r _ requests bytes < <(grep ^write "$tmp/disk/control")
 ((bytes / requests >= 4 * 4096)) ||
 	fail "$bytes bytes were written by $requests requests: nothing was merged"
 
-# A page with a slot is in the file, since none was written twice, and came back
-# only if it was among the first that were read; one without is in memory.
-# Prints the last of these, at which COUNT pages begin that lie together:
-#   pages_in file|memory COUNT
-pages_in() {
-	python3 - "$tmp/below/overflow" "$1" "$2" <<'END'
-import os, sys
-fd = os.open(sys.argv[1], os.O_RDONLY)
-there, count = sys.argv[2] == "file", int(sys.argv[3])
-at, end = 0, 32 << 20
-while at < end:
-    try:
-        data = min(os.lseek(fd, at, os.SEEK_DATA), end)
-    except OSError:
-        data = end
-    hole = min(os.lseek(fd, data, os.SEEK_HOLE), end) if data < end else end
-    if not there and data - at >= count * 4096:
-        found = at
-    if there and hole - data >= count * 4096:
-        found = hole - count * 4096
-    at = hole
-print(found)
-END
-}
-
-# What needs no file is answered while the disk takes its time, also to who has
-# asked for something else before.
-cold=$(pages_in file 4) warm=$(pages_in memory 4)
-disk delay read 600000
-disk delay write 600000
-mkfifo "$tmp/commands"
-start_server client_pid client bash -c \
-	"exec qemu-io -f raw '$nbd_uri' <'$tmp/commands'"
-exec {commands}>"$tmp/commands"
-says() {
-	wait_for 60 grep -q "$1" "$tmp/client.log" ||
-		fail "the client did not say: $1"
-}
-slow_reads() {
-	(($(awk '/^read/ { print $2 }' "$tmp/disk/control") > $1))
-}
-before=$(awk '/^read/ { print $2 }' "$tmp/disk/control")
-echo "aio_read $cold 4k" >&"$commands"
-wait_for 60 slow_reads "$before" || fail "nothing was read from the file"
-echo "read $warm 8k" >&"$commands"
-says "read 8192/8192 bytes at offset $warm"
-! grep -q "at offset $cold" "$tmp/client.log" || fail "the disk was not slow"
-disk well
-echo aio_flush >&"$commands"
-says "read 4096/4096 bytes at offset $cold"
-exec {commands}>&-
-wait_for 30 gone "$client_pid" || fail "the client did not end"
-
-# A page that cannot be read fails alone.
-bad=$(pages_in file 4)
-disk fail read $((bad + 4096)) 4096
-! io -c "read $((bad + 4096)) 4k" >"$tmp/said" 2>&1 ||
-	fail "a page was read from a bad disk: $(<"$tmp/said")"
+# A bad disk: reads of what is in the file fail, and say so, until it is well.
+disk fail read 0 $((32 << 20))
+! nbdcopy "$nbd_uri" "$tmp/all" 2>"$tmp/said" || fail "a bad disk was read"
 grep -q "Input/output error" "$tmp/said" || fail "said: $(<"$tmp/said")"
-io -c "read -q $bad 4k" -c "read -q $((bad + 8192)) 8k" -c "read -q $warm 4k" ||
-	fail "more failed than the page that is bad"
 grep -q "reading page .* failed: Input/output error" "$tmp"/*.log ||
 	fail "the error was not logged"
 disk well

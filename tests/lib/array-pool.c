@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include "client-ops.h"
 
 /* The last place is that of object {1, 0, 0}. */
@@ -17,6 +18,10 @@ struct array_pool {
 	test_array_pool_fn *on_flush;
 	void *on_flush_arg;
 	unsigned puts, gets;
+	uint32_t limit; /* pages, or 0 */
+	uint32_t held;
+	uint32_t hand;
+	int bell;
 };
 
 static struct array_pool *array_of(struct tmem_pool *pool)
@@ -33,6 +38,7 @@ static uint32_t place_of(const struct tmem_oid *oid, uint32_t index)
 
 static void drop(struct array_pool *array, uint32_t place)
 {
+	array->held -= array->page[place] != NULL;
 	free(array->page[place]);
 	array->page[place] = NULL;
 }
@@ -50,13 +56,18 @@ static int put(struct tmem_pool *pool, const struct tmem_oid *oid,
 	pthread_mutex_lock(&array->lock);
 	for (i = 0; i < count; i++) {
 		place = place_of(oid, index + i);
-		refused = refuse_all || array->refuse[place];
+		refused = refuse_all || array->refuse[place] ||
+			  (array->limit && array->held >= array->limit &&
+			   !array->page[place]);
+		if (refused && array->bell >= 0)
+			(void)eventfd_write(array->bell, 1);
 		if (!refused || !keep)
 			drop(array, place);
 		if (!refused) {
 			array->page[place] = malloc(TMEM_PAGE_SIZE);
 			if (!array->page[place])
 				abort();
+			array->held++;
 			memcpy(array->page[place],
 			       (const uint8_t *)pages +
 				       (size_t)i * TMEM_PAGE_SIZE,
@@ -153,7 +164,50 @@ static int array_destroy(struct tmem_pool *pool)
 	return 0;
 }
 
+static int array_room(struct tmem_pool *pool, struct tmem_room *out)
+{
+	struct array_pool *array = array_of(pool);
+
+	if (!array->limit)
+		return -EOPNOTSUPP;
+	pthread_mutex_lock(&array->lock);
+	out->limit = (uint64_t)array->limit * TMEM_PAGE_SIZE;
+	out->free = ((int64_t)array->limit - array->held) * TMEM_PAGE_SIZE;
+	pthread_mutex_unlock(&array->lock);
+	return 0;
+}
+
+/* The next ones from where it was last. */
+static int array_coldest(struct tmem_pool *pool, const struct tmem_oid *oid,
+			 uint32_t *indexes, unsigned max)
+{
+	struct array_pool *array = array_of(pool);
+	unsigned count = 0, looked;
+
+	(void)oid;
+	pthread_mutex_lock(&array->lock);
+	for (looked = 0; looked < TEST_ARRAY_POOL_PAGES && count < max;
+	     looked++) {
+		array->hand = (array->hand + 1) % TEST_ARRAY_POOL_PAGES;
+		if (array->page[array->hand])
+			indexes[count++] = array->hand;
+	}
+	pthread_mutex_unlock(&array->lock);
+	return (int)count;
+}
+
+static int array_watch(struct tmem_pool *pool, int fd)
+{
+	pthread_mutex_lock(&array_of(pool)->lock);
+	array_of(pool)->bell = fd;
+	pthread_mutex_unlock(&array_of(pool)->lock);
+	return 0;
+}
+
 static const struct tmem_client_ops array_ops = {
+	.pool_room = array_room,
+	.pool_coldest = array_coldest,
+	.pool_watch = array_watch,
 	.pool_free = array_free,
 	.pool_destroy = array_destroy,
 	.put_run = array_put,
@@ -170,12 +224,25 @@ struct tmem_pool *test_array_pool_new(void)
 	if (!array || pthread_mutex_init(&array->lock, NULL))
 		abort();
 	array->base.ops = &array_ops;
+	array->bell = -1;
+	array->hand = TEST_ARRAY_POOL_PAGES - 1;
 	return &array->base;
 }
 
 void test_array_pool_refuse(struct tmem_pool *pool, uint32_t index, bool refuse)
 {
 	array_of(pool)->refuse[index] = refuse;
+}
+
+void test_array_pool_limit(struct tmem_pool *pool, uint32_t pages)
+{
+	struct array_pool *array = array_of(pool);
+
+	pthread_mutex_lock(&array->lock);
+	array->limit = pages;
+	if (array->bell >= 0)
+		(void)eventfd_write(array->bell, 1);
+	pthread_mutex_unlock(&array->lock);
 }
 
 void test_array_pool_lose(struct tmem_pool *pool, uint32_t index)

@@ -25,6 +25,10 @@ struct tmem_pool *test_array_pool_new(void);
 void test_array_pool_refuse(struct tmem_pool *pool, uint32_t index,
 			    bool refuse);
 
+/** Give it room for so many pages: new ones are refused beyond it, and who
+ * watches is told. Without this call it has no notion of room. */
+void test_array_pool_limit(struct tmem_pool *pool, uint32_t pages);
+
 /** Lose a page, as no store may. */
 void test_array_pool_lose(struct tmem_pool *pool, uint32_t index);
 
