@@ -347,17 +347,65 @@ static void assert_range(const struct tmem_arena *arena,
 	(void)arena;
 }
 
+static _Thread_local bool may_wait;
+
+void tmem_arena_may_wait(bool may)
+{
+	may_wait = may;
+}
+
+/* Relaxed: a thread that learns of it late takes one range more. */
+static bool is_strict(const struct tmem_arena *arena)
+{
+	return atomic_load_explicit(&arena->strict, memory_order_relaxed);
+}
+
 int tmem_arena_take(struct tmem_arena *arena, enum tmem_arena_part part,
 		    uint64_t offset, uint64_t bytes)
 {
 	int r;
 
 	assert_range(arena, part, offset, bytes);
+	if (is_strict(arena) && !may_wait)
+		return -ENOMEM;
 	if (!tmem_budget_try_charge(arena->budget, bytes))
 		return -ENOMEM;
 	r = allocate(arena->fd, arena->part[part].offset + offset, bytes);
 	if (r < 0)
 		tmem_budget_uncharge(arena->budget, bytes);
+	else if (is_strict(arena))
+		tmem_arena_populate(arena, part, offset, bytes);
+	return r;
+}
+
+/* What was written to, also where the kernel has swapped it. Of what was only
+ * allocated the kernel does not tell. */
+static int touch_written(struct tmem_arena *arena)
+{
+	off_t data = 0, hole;
+
+	while ((data = lseek(arena->fd, data, SEEK_DATA)) >= 0) {
+		hole = lseek(arena->fd, data, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		if (madvise(arena->base + data, (size_t)(hole - data),
+			    MADV_POPULATE_WRITE) < 0)
+			return errno == EINVAL ? -EOPNOTSUPP : -ENOMEM;
+		data = hole;
+	}
+	return 0;
+}
+
+int tmem_arena_make_strict(struct tmem_arena *arena)
+{
+	int r;
+
+	/* First, so that nothing is taken untouched meanwhile. */
+	atomic_store_explicit(&arena->strict, true, memory_order_seq_cst);
+	r = touch_written(arena);
+	if (r < 0)
+		atomic_store_explicit(&arena->strict, false,
+				      memory_order_relaxed);
 	return r;
 }
 

@@ -58,6 +58,9 @@ struct tmem_arena {
 	 * never leaves the process and its arena. */
 	uint64_t secret;
 	bool reopened;
+	/* Only threads that may wait for the kernel take ranges; and what is
+	 * taken is touched at once (tmem_arena_make_strict()). */
+	_Atomic(bool) strict;
 	struct tmem_budget *budget;
 };
 
@@ -91,6 +94,17 @@ static inline void *tmem_arena_part(const struct tmem_arena *arena,
  */
 int tmem_arena_take(struct tmem_arena *arena, enum tmem_arena_part part,
 		    uint64_t offset, uint64_t bytes);
+
+/** Whether this thread may wait while the kernel finds memory, as it holds up
+ * nobody who would free some; at first it may not. */
+void tmem_arena_may_wait(bool may);
+
+/** From now on tmem_arena_take() returns -ENOMEM in threads that may not wait,
+ * and no page is in the arena without being mapped, which locks it where the
+ * process's memory is locked: also what was there before and had been written
+ * to; who took the rest touches it (tmem_arena_populate()). Returns 0;
+ * -EOPNOTSUPP where the kernel cannot do that (before 5.14); -ENOMEM. */
+int tmem_arena_make_strict(struct tmem_arena *arena);
 
 /** Give a range back to the kernel; uncharged. Never fails visibly: a punch
  * that the kernel refuses leaves the range charged, and returns -errno. */

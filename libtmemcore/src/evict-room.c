@@ -13,6 +13,7 @@
 #include "cool.h"
 #include "evict-priv.h"
 #include "settle.h"
+#include "upkeep.h"
 
 /* A part of the budget goes at a time. A larger one would take young leaves
  * before they had their time on probation. */
@@ -156,6 +157,8 @@ bool tmem_evict_room(struct tmem_store *store, uint64_t rooms, unsigned *made)
 {
 	bool more = true;
 
+	if (tmem_upkeep_rests(store))
+		return false;
 	tmem_lock_acquire(&store->compact);
 	if (rooms == tmem_evict_rooms(store)) {
 		more = make_room(store, (*made)++);
@@ -165,6 +168,8 @@ bool tmem_evict_room(struct tmem_store *store, uint64_t rooms, unsigned *made)
 						  memory_order_release);
 	}
 	tmem_lock_release(&store->compact);
+	if (!more || *made > 1)
+		tmem_upkeep_rest(store);
 	return more;
 }
 

@@ -22,6 +22,7 @@
 #include "pool.h"
 #include "room.h"
 #include "settle.h"
+#include "upkeep.h"
 
 /* An ephemeral page is not worth emptying the store for. */
 #define EPHEMERAL_TRIES 4u
@@ -404,6 +405,7 @@ static void refuse(struct put *put, unsigned mask)
 	atomic_fetch_add_explicit(&b->store->refused[put->why], count,
 				  memory_order_relaxed);
 	tmem_room_refused(b->use, put->why);
+	tmem_upkeep_refused(b->store);
 }
 
 static unsigned put_block(struct tmem_block *b, const uint8_t *pages,

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "protect.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <malloc.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -9,6 +16,9 @@
 
 /* Not never (-1000): a leak must not take the whole host with it. */
 #define PROTECT_OOM_SCORE "-900"
+
+/* Bytes of heap to have ready. */
+#define PROTECT_HEAP (1 << 20)
 
 /*
  * MCL_ONFAULT locks what is touched, and no more: the arena is sparse. With a
@@ -25,17 +35,73 @@ static bool protect_lock(void)
 	return mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
 }
 
-bool tmem_protect(void)
+/* Whether the kernel looks for others first: systemd may have seen to that. */
+static bool protect_spare(void)
 {
-	bool locked = protect_lock();
-	bool marked = prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0;
-	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	char text[16] = "";
+	int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	ssize_t n;
 
-	if (fd >= 0) {
-		/* Refused to the unprivileged, who serve no swap. */
-		(void)!write(fd, PROTECT_OOM_SCORE,
-			     sizeof(PROTECT_OOM_SCORE) - 1);
-		close(fd);
-	}
-	return locked && marked;
+	if (fd < 0)
+		return false;
+	/* Refused to the unprivileged. */
+	(void)!write(fd, PROTECT_OOM_SCORE, sizeof(PROTECT_OOM_SCORE) - 1);
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	close(fd);
+	return n > 0 && atoi(text) <= atoi(PROTECT_OOM_SCORE);
+}
+
+/* Written before there are other threads. */
+static unsigned protection;
+
+unsigned tmem_protection(void)
+{
+	return protection;
+}
+
+unsigned tmem_protect(void)
+{
+	protection = 0;
+	if (protect_lock())
+		protection |= TMEM_PROTECT_LOCKED;
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0)
+		protection |= TMEM_PROTECT_MARKED;
+	if (protect_spare())
+		protection |= TMEM_PROTECT_SPARED;
+	return protection;
+}
+
+/* Lock a mapping whole, as a line of /proc/self/maps has it. What cannot be
+ * read, like the unused part of a heap, cannot be touched either: it is when
+ * it is made accessible. */
+static void protect_touch_mapping(const char *line)
+{
+	unsigned long start, end;
+	char mode[5];
+
+	if (sscanf(line, "%lx-%lx %4s", &start, &end, mode) == 3 &&
+	    mode[3] == 'p' && !strstr(line, "[v"))
+		(void)mlock((const void *)start, end - start);
+}
+
+int tmem_protect_touch(void)
+{
+	char line[PATH_MAX + 128];
+	FILE *maps;
+
+	/* The heap grows ahead of its use, and is not given back: what frees
+	 * and allocates goes on without the kernel. */
+	mallopt(M_TOP_PAD, PROTECT_HEAP);
+	mallopt(M_TRIM_THRESHOLD, INT_MAX);
+	/* What comes is touched as it comes, what there is stays as it is. */
+	if (mlockall(MCL_FUTURE) < 0)
+		return -errno;
+	free(malloc(PROTECT_HEAP));
+	maps = fopen("/proc/self/maps", "re");
+	if (!maps)
+		return -errno;
+	while (fgets(line, sizeof(line), maps))
+		protect_touch_mapping(line);
+	fclose(maps);
+	return 0;
 }

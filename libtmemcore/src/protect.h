@@ -9,10 +9,24 @@
 #ifndef TMEM_PROTECT_H
 #define TMEM_PROTECT_H
 
-#include <stdbool.h>
+/** What of it there is. */
+enum tmem_protection {
+	TMEM_PROTECT_LOCKED = 1u << 0, /**< what is touched is never swapped */
+	TMEM_PROTECT_MARKED = 1u << 1, /**< PR_SET_IO_FLUSHER */
+	TMEM_PROTECT_SPARED = 1u << 2, /**< others are killed before it */
+};
 
-/** Protect this process as far as its privileges reach. Returns whether its
- * memory is locked and its allocations are marked: fit to serve swap. */
-bool tmem_protect(void);
+/** Protect this process as far as its privileges reach. Returns how far. */
+unsigned tmem_protect(void);
+/** How far that was. */
+unsigned tmem_protection(void);
+
+/**
+ * Have all private memory of this process touched, so that no thread ever waits
+ * for a page of it: what there is, and whatever comes. Stacks too, which had
+ * better be small. Shared mappings, like an arena, stay as they are. Any
+ * thread. Returns 0 or -errno.
+ */
+int tmem_protect_touch(void);
 
 #endif

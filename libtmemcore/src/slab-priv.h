@@ -110,6 +110,8 @@ struct tmem_slabs {
 	uint8_t *map_page; /* whether each page of the map is there */
 	struct slab_spare spare[SLAB_PAGES_MOST + 1]; /* by their pages */
 	_Atomic(uint64_t) spare_bytes;		      /* changed under ids */
+	/* Least bytes of spare slabs (tmem_slab_set_floor()), or 0. */
+	_Atomic(uint64_t) floor;
 	uint32_t wanted; /* pages of the slab that was last taken; 0: none */
 	_Atomic(uint64_t) taken; /* slabs, ever; changed under ids */
 

@@ -20,8 +20,13 @@
  * back what is more than the reserve a second after the last slab was taken
  * (upkeep.c), or where the budget is full: memory that eviction has freed for
  * puts to come, and nobody else can have. Elsewhere there may be two reserves.
- * Who needs memory for something else trims them (tmem_slab_trim()). In the
- * arena nothing says that they are there: to a reopened store they are bytes
+ * Who needs memory for something else trims them (tmem_slab_trim()).
+ *
+ * A store that serves its own host's swap has a floor: slabs that were made
+ * before anybody swapped. There a slab is taken as it is, with pages to spare
+ * if need be, or not at all: taking some from the kernel may wait for whoever
+ * waits for this page to be swapped, and so may giving some back, as both take
+ * the file's lock. In the arena nothing says that they are there: to a reopened store they are bytes
  * that no slab claims.
  *
  * Measured, medians: 9 pages taken from the kernel 10 us, touched 14 us,
@@ -33,6 +38,10 @@
 #include <stdlib.h>
 #include "slab-priv.h"
 
+/* Most pages of a slab that is not of raw pages, and the part of the floor that
+ * is for these. */
+#define READY_PAGES    11u
+#define READY_RAW_PART 4u
 /* Of the memory in slabs; at least and most, whatever is in slabs; and at most
  * of the budget. */
 #define RESERVE_PART   512u
@@ -55,6 +64,11 @@ uint64_t tmem_slab_spare(const struct tmem_slabs *slabs)
 	return atomic_load_explicit(&slabs->spare_bytes, memory_order_relaxed);
 }
 
+static uint64_t floor_of(const struct tmem_slabs *slabs)
+{
+	return atomic_load_explicit(&slabs->floor, memory_order_relaxed);
+}
+
 /* Bytes of spare slabs that there should be. */
 static uint64_t reserve(const struct tmem_slabs *slabs)
 {
@@ -65,7 +79,10 @@ static uint64_t reserve(const struct tmem_slabs *slabs)
 		bytes = RESERVE_LEAST;
 	if (most > RESERVE_MOST)
 		most = RESERVE_MOST;
-	return bytes < most ? bytes : most;
+	if (bytes > most)
+		bytes = most;
+	most = floor_of(slabs);
+	return bytes > most ? bytes : most;
 }
 
 /* Whether there is memory for a reserve. */
@@ -73,6 +90,10 @@ static bool has_room(const struct tmem_slabs *slabs)
 {
 	uint64_t limit = limit_of(slabs);
 
+	/* Asked for, it is there to be had as long as the budget is not full:
+	 * who takes memory finds out. */
+	if (floor_of(slabs))
+		return true;
 	return atomic_load_explicit(&slabs->arena->budget->used,
 				    memory_order_relaxed) +
 		       reserve(slabs) <
@@ -85,8 +106,11 @@ static uint64_t most_spare(const struct tmem_slabs *slabs)
 	uint64_t bytes = slabs->wake || !has_room(slabs)
 				 ? limit_of(slabs) / SPARE_PART
 				 : 2 * reserve(slabs);
+	uint64_t least = 2 * floor_of(slabs);
 
-	return bytes > SPARE_LEAST ? bytes : SPARE_LEAST;
+	if (least < SPARE_LEAST)
+		least = SPARE_LEAST;
+	return bytes > least ? bytes : least;
 }
 
 /* Ids --------------------------------------------------------------------- */
@@ -328,7 +352,7 @@ uint64_t tmem_slab_trim(struct tmem_slabs *slabs, uint64_t bytes)
 {
 	uint64_t spare = tmem_slab_spare(slabs);
 
-	if (!spare)
+	if (!spare || floor_of(slabs))
 		return 0;
 	return trim_to(slabs, spare > bytes ? spare - bytes : 0);
 }
@@ -359,11 +383,28 @@ uint64_t tmem_slab_taken(const struct tmem_slabs *slabs)
 	return atomic_load_explicit(&slabs->taken, memory_order_relaxed);
 }
 
+/* A spare slab of so many pages, or more. */
+static int take_ready(struct tmem_slabs *slabs, uint32_t pages, uint32_t *out)
+{
+	uint32_t id = SLAB_NONE;
+
+	tmem_lock_acquire(&slabs->ids);
+	for (uint32_t n = pages; n <= SLAB_PAGES_MOST && id == SLAB_NONE; n++)
+		id = pop_spare(slabs, n);
+	tmem_lock_release(&slabs->ids);
+	if (id == SLAB_NONE)
+		return -ENOMEM;
+	*out = id;
+	return 0;
+}
+
 int slab_take(struct tmem_slabs *slabs, uint32_t pages, uint32_t *out)
 {
 	uint32_t id;
 	int r = 0;
 
+	if (floor_of(slabs))
+		return take_ready(slabs, pages, out);
 	tmem_lock_acquire(&slabs->ids);
 	slabs->wanted = pages;
 	atomic_fetch_add_explicit(&slabs->taken, 1, memory_order_relaxed);
@@ -405,6 +446,41 @@ uint64_t slab_leave(struct tmem_slabs *slabs, uint32_t *ids, unsigned count,
 	return bytes;
 }
 
+void tmem_slab_set_floor(struct tmem_slabs *slabs, uint64_t bytes)
+{
+	atomic_store_explicit(&slabs->floor, bytes, memory_order_relaxed);
+}
+
+void tmem_slab_touch(struct tmem_slabs *slabs)
+{
+	for (uint32_t page = 0; page * SLAB_MAP_PAGE < slabs->count; page++)
+		if (slabs->map_page[page])
+			tmem_arena_populate(slabs->arena, TMEM_PART_SLABMAP,
+					    (uint64_t)page * SLAB_MAP_PAGE,
+					    SLAB_MAP_PAGE);
+	for (uint32_t id = 0; id < slabs->count; id++) {
+		struct slab_group *group = slab_group_at(slabs, id);
+
+		if (!group)
+			id += SLAB_GROUP - 1 - id % SLAB_GROUP;
+		else if (slab_at(slabs, id)->pages)
+			tmem_arena_populate(slabs->arena, TMEM_PART_SLABS,
+					    (uint64_t)id * TMEM_SLAB_SIZE,
+					    slab_at(slabs, id)->pages *
+						    SLAB_PAGE);
+	}
+}
+
+/* What the next slab of the floor is for. */
+static uint32_t ready_pages(const struct tmem_slabs *slabs)
+{
+	uint64_t raw = slabs->spare[SLAB_PAGES_MOST].count * TMEM_SLAB_SIZE;
+
+	tmem_lock_assert_held(&slabs->ids);
+	return raw < floor_of(slabs) / READY_RAW_PART ? SLAB_PAGES_MOST
+						      : READY_PAGES;
+}
+
 bool tmem_slab_reserve(struct tmem_slabs *slabs)
 {
 	uint32_t id, pages;
@@ -414,7 +490,7 @@ bool tmem_slab_reserve(struct tmem_slabs *slabs)
 	    !has_room(slabs))
 		return false;
 	tmem_lock_acquire(&slabs->ids);
-	pages = slabs->wanted;
+	pages = floor_of(slabs) ? ready_pages(slabs) : slabs->wanted;
 	r = pages ? take_id_locked(slabs, &id) : -ENOENT;
 	tmem_lock_release(&slabs->ids);
 	if (r < 0)

@@ -123,6 +123,11 @@ uint64_t tmem_slab_trim(struct tmem_slabs *slabs, uint64_t bytes);
 typedef void tmem_slab_wake_fn(void *ctx);
 void tmem_slab_set_wake(struct tmem_slabs *slabs, tmem_slab_wake_fn *wake,
 			void *ctx);
+/** Keep at least so many bytes of spare slabs, also where the budget gets
+ * short; 0: as the slabs see fit. */
+void tmem_slab_set_floor(struct tmem_slabs *slabs, uint64_t bytes);
+/** Touch all memory of slabs. Nobody may give slabs back meanwhile. */
+void tmem_slab_touch(struct tmem_slabs *slabs);
 /** Add a slab to the spare ones if there are too few, and room for it in the
  * budget. Returns whether there may be more to do. */
 bool tmem_slab_reserve(struct tmem_slabs *slabs);

@@ -187,6 +187,8 @@ struct tmem_store {
 		_Atomic(bool) compacting;
 		_Atomic(uint64_t) taken; /* slabs, when last looked */
 		_Atomic(uint64_t) since; /* ms; it has been so */
+		_Atomic(uint64_t) rest;	 /* ms; until then, no room */
+		uint64_t free_least;	 /* see tmem_upkeep_measure() */
 	} upkeep;
 	struct tmem_nursery nursery;
 

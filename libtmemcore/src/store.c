@@ -321,6 +321,52 @@ int tmem_store_set_budget(struct tmem_store *store, uint64_t budget)
 	return r;
 }
 
+/* Records for pages of 1 KiB, and chunks besides. */
+#define RESERVE_PAGE   1024u
+#define RESERVE_CHUNKS 2u
+
+static void set_keep(struct tmem_store *store, uint64_t bytes)
+{
+	uint64_t chunks = bytes / RESERVE_PAGE / TMEM_TABLE_CHUNK;
+
+	tmem_table_set_keep(&store->contents.table,
+			    (uint32_t)chunks + RESERVE_CHUNKS);
+	/* A leaf is for eight pages, if these are neighbours. */
+	tmem_table_set_keep(&store->index.leaves,
+			    (uint32_t)chunks / 2 + RESERVE_CHUNKS);
+	tmem_table_set_keep(&store->index.objects, RESERVE_CHUNKS);
+}
+
+int tmem_store_set_reserve(struct tmem_store *store, uint64_t bytes)
+{
+	uint64_t limit = atomic_load_explicit(&store->budget.limit,
+					      memory_order_relaxed);
+	int r;
+
+	if (!bytes || bytes > limit - limit / 8)
+		return -EINVAL;
+	if (!store->workers)
+		return -EAGAIN;
+	tmem_upkeep_measure(store);
+	set_keep(store, bytes);
+	tmem_slab_set_floor(store->slabs, bytes);
+	/* Quiet, so that hardly anybody punches what is being touched. */
+	tmem_workers_pause(store);
+	r = tmem_arena_make_strict(&store->arena);
+	if (r == 0) {
+		tmem_table_touch(&store->contents.table);
+		tmem_table_touch(&store->index.leaves);
+		tmem_table_touch(&store->index.objects);
+		tmem_slab_touch(store->slabs);
+		while (tmem_upkeep_fill(store))
+			;
+	}
+	tmem_workers_resume(store);
+	if (r == 0 && tmem_slab_spare(store->slabs) < bytes / 2)
+		r = -ENOMEM;
+	return r;
+}
+
 int tmem_store_reclaim(struct tmem_store *store, uint64_t bytes,
 		       uint64_t *released)
 {

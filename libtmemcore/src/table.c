@@ -133,18 +133,17 @@ static void open_chunk(struct tmem_table *table, struct tmem_table_group *group,
 				 memory_order_release);
 }
 
+/* With the table's lock, or the chunk to oneself. */
 static void hold(struct tmem_table *table, struct chunk *chunk, unsigned part)
 {
-	tmem_lock_assert_held(&table->lock);
 	chunk->held |= (uint8_t)(1u << part);
 	atomic_fetch_add_explicit(&table->bytes, chunk_bytes(table, part),
 				  memory_order_relaxed);
 }
 
-/* Give back what chunk c holds, as far as the kernel takes it. */
+/* Give back what chunk c holds, as far as the kernel takes it. Likewise. */
 static void let_go(struct tmem_table *table, struct chunk *chunk, uint32_t c)
 {
-	tmem_lock_assert_held(&table->lock);
 	for (unsigned i = 0; i < table->parts; i++) {
 		uint64_t bytes = chunk_bytes(table, i);
 
@@ -195,12 +194,11 @@ static int back_chunk(struct tmem_table *table, struct chunk *chunk, uint32_t c)
 	return 0;
 }
 
-/* Open the lowest chunk that has no memory. */
-static int grow(struct tmem_table *table)
+/* The lowest chunk that has no memory: table->hole. */
+static int find_hole(struct tmem_table *table, struct tmem_table_group **out)
 {
 	uint32_t c = table->hole;
 	struct tmem_table_group *group = NULL;
-	int r;
 
 	tmem_lock_assert_held(&table->lock);
 	while (c < chunks(table)) {
@@ -220,12 +218,83 @@ static int grow(struct tmem_table *table)
 	table->hole = c;
 	if (c >= chunks(table))
 		return -ENOSPC;
+	*out = group;
+	return 0;
+}
+
+/* Open the lowest chunk that has no memory. */
+static int grow(struct tmem_table *table)
+{
+	struct tmem_table_group *group;
+	uint32_t c;
+	int r;
+
+	/* Somebody is getting its memory: the lock is not held for so long. */
+	if (table->growing)
+		return -ENOMEM;
+	r = find_hole(table, &group);
+	if (r < 0)
+		return r;
+	c = table->hole;
 	r = back_chunk(table, &group->chunk[c % GROUP_CHUNKS], c);
 	if (r < 0)
 		return r;
 	open_chunk(table, group, c);
 	table->hole = c + 1;
 	return 0;
+}
+
+void tmem_table_touch(struct tmem_table *table)
+{
+	for (uint32_t id = 1; (id = tmem_table_next(table, id)) != 0;
+	     id += TMEM_TABLE_CHUNK) {
+		uint32_t c = chunk_of(id);
+
+		for (unsigned i = 0; i < table->parts; i++)
+			tmem_arena_populate(table->arena, table->part[i].part,
+					    c * chunk_bytes(table, i),
+					    chunk_bytes(table, i));
+		if (id > table->max - TMEM_TABLE_CHUNK)
+			break;
+	}
+}
+
+void tmem_table_set_keep(struct tmem_table *table, uint32_t chunks)
+{
+	tmem_lock_acquire(&table->lock);
+	table->keep = chunks;
+	tmem_lock_release(&table->lock);
+}
+
+bool tmem_table_reserve(struct tmem_table *table)
+{
+	struct tmem_table_group *group;
+	struct chunk *chunk;
+	uint32_t c;
+	int r = -EBUSY;
+
+	tmem_lock_acquire(&table->lock);
+	if (!table->growing && table->empty <= table->keep && table->keep)
+		r = find_hole(table, &group);
+	if (r == 0)
+		table->growing = true;
+	c = table->hole;
+	tmem_lock_release(&table->lock);
+	if (r < 0)
+		return false;
+	/* Nobody else opens a chunk meanwhile, nor closes one that is not
+	 * open. */
+	chunk = &group->chunk[c % GROUP_CHUNKS];
+	r = back_chunk(table, chunk, c);
+	tmem_lock_acquire(&table->lock);
+	table->growing = false;
+	if (r == 0) {
+		open_chunk(table, group, c);
+		if (table->hole == c)
+			table->hole = c + 1;
+	}
+	tmem_lock_release(&table->lock);
+	return r == 0;
 }
 
 /* Record r of chunk c, which is free, becomes used. */
@@ -313,7 +382,7 @@ static void free_locked(struct tmem_table *table, uint32_t id)
 	atomic_fetch_sub_explicit(&table->used, 1, memory_order_relaxed);
 	if (chunk->frees++ == 0)
 		set_avail(table, group, c);
-	if (chunk->frees == TMEM_TABLE_CHUNK && table->empty++ > 0)
+	if (chunk->frees == TMEM_TABLE_CHUNK && table->empty++ > table->keep)
 		close_chunk(table, group, c);
 }
 

@@ -48,8 +48,11 @@ struct tmem_table {
 	uint32_t avail_from;
 	/** No chunk below this one is without memory. */
 	uint32_t hole;
-	/** Chunks with memory and no used record. */
+	/** Chunks with memory and no used record; how many of them to keep
+	 * beyond one; and whether one is on its way. */
 	uint32_t empty;
+	uint32_t keep;
+	bool growing;
 	_Atomic(uint32_t) used;	   /* records */
 	_Atomic(uint64_t) bytes;   /* arena bytes taken */
 	_Atomic(uint64_t) private; /* private bytes charged */
@@ -74,6 +77,16 @@ void tmem_table_free(struct tmem_table *table, uint32_t id);
 /** The same of many records, in one hold of the lock. */
 void tmem_table_free_many(struct tmem_table *table, const uint32_t *ids,
 			  unsigned count);
+
+/** Keep so many chunks without a used record, and one more, from now on: see
+ * tmem_table_reserve(). */
+void tmem_table_set_keep(struct tmem_table *table, uint32_t chunks);
+/** Get a chunk of those to be kept from the kernel, without holding up others.
+ * Returns whether to call again. */
+bool tmem_table_reserve(struct tmem_table *table);
+
+/** Touch all memory of the table. Nobody may free records meanwhile. */
+void tmem_table_touch(struct tmem_table *table);
 
 /** Reopening: record id is in use. Single-threaded. */
 void tmem_table_mark(struct tmem_table *table, uint32_t id);

@@ -96,6 +96,18 @@ bool tmem_store_reopened(const struct tmem_store *store);
  */
 int tmem_store_set_budget(struct tmem_store *store, uint64_t budget);
 
+/**
+ * Keep bytes of the arena ready, and all of it in memory: for who serves the
+ * swap of its own host. From then on no put waits for the kernel to find
+ * memory, which may wait for that put: it takes what background threads have
+ * made ready, and is refused where that is gone. With the process's memory
+ * locked, nothing of the arena is swapped. Cannot be undone. Returns 0;
+ * -EINVAL for no bytes, or more than 7/8 of the budget; -EAGAIN without
+ * background threads; -EOPNOTSUPP before Linux 5.14; -ENOMEM when the reserve
+ * cannot be had.
+ */
+int tmem_store_set_reserve(struct tmem_store *store, uint64_t bytes);
+
 /** Give bytes of ephemeral memory back to the kernel, now. *released is how much
  * less the store uses afterwards, 0 to about bytes: less than was given back
  * where others put meanwhile. Returns 0 or -EINVAL. */
