@@ -410,7 +410,7 @@ int nbd_io_init(struct nbd_io *io, const struct nbd_device *device)
 		return 0;
 	r = nbd_transfer_init(&io->transfer);
 	if (!r)
-		nbd_overflow_io_init(&io->overflow, true);
+		nbd_overflow_io_init(&io->overflow, !device->host_swap);
 	return r;
 }
 

@@ -48,6 +48,9 @@ struct nbd_device {
 	 * a restart all bits are set, and misses clear them, as long as the
 	 * device's record is there. */
 	bool exact;
+	/* The overflow file is read and written by plain calls: io_uring
+	 * allocates for each request, and as a thread first uses it. */
+	bool host_swap;
 	struct nbd_range_lock range_lock;
 	struct nbd_writeout *writeout; /* NULL: nothing is written out */
 	/* Of nbd_device_report(). */

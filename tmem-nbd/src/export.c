@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "connection.h"
+#include "host-swap.h"
 #include "log.h"
 #include "writeout.h"
 
@@ -422,6 +423,13 @@ int tmem_nbd_export_start(const struct tmem_nbd_export_config *config,
 	if (r < 0)
 		goto err2;
 	nbd->info.device->name = nbd->name;
+	nbd->info.device->host_swap = config->host_swap;
+	/* Its maps are there. Threads come later, touched as they come. */
+	if (config->host_swap)
+		r = nbd_host_swap_prepare(
+			config, &nbd->info.device->overflow, why, why_size);
+	if (r < 0)
+		goto err3;
 	r = nbd_writeout_start(nbd->info.device);
 	if (r < 0) {
 		snprintf(why, why_size, "starting to write out failed: %s",

@@ -72,6 +72,9 @@ struct tmem_nbd_export_config {
 	/** Device, bytes. 0: that of the kept pool of this name. */
 	uint64_t size;
 	bool read_only;
+	/** The host that serves it swaps on it: refused where that cannot be
+	 * made safe (host-swap.h). */
+	bool host_swap;
 	/** Flush what a kept pool or the overflow file holds: an empty
 	 * device. Otherwise the two must belong together. */
 	bool reset;
@@ -99,7 +102,7 @@ struct tmem_nbd_export;
  * Serve an export from now on. On failure *why (why_size bytes, never NULL)
  * is one line that names the cause and the remedy, the descriptors stay the
  * caller's, and a kept pool and the overflow file are as they were.
- * Returns 0; -EINVAL for bad values; -EBUSY when a client of that name is
+ * Returns 0; -EINVAL for bad values; -EPERM where host_swap needs more rights; -EBUSY when a client of that name is
  * connected; -ESTALE when overflow file, kept pool and config->device are not
  * of one device; -EMEDIUMTYPE or -EOPNOTSUPP when the file is no overflow
  * file; -ENOSPC when the store refuses; -ENOMEM; any of open(2)'s.

@@ -86,11 +86,12 @@ static json_t *make_request(const struct keeper *keeper)
 	if (!json)
 		return NULL;
 	more = json_pack(
-		"{s:s, s:I, s:b, s:b, s:b, s:b, s:i, s:s*, s:s*, s:s*}", "name",
+		"{s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:i, s:s*, s:s*, s:s*}", "name",
 		options->name, "size", (json_int_t)options->size, "read_only",
 		options->read_only, "overflow",
 		keeper->server->overflow_fd >= 0, "keep", options->keep,
-		"reset", options->reset && !again, "max_connections",
+		"reset", options->reset && !again, "host_swap",
+		options->host_swap, "max_connections",
 		(int)options->max_connections, "description",
 		options->description, "codec",
 		options->codec ? tmem_codec_name(options->codec) : NULL,
@@ -239,6 +240,9 @@ int nbd_keeper_run(struct nbd_server *server, int sock)
 		tmem_log(LOG_ERR, "tmemd does not serve the export: %s",
 			 tmem_message_error(&reply, r));
 	tmem_message_deinit(&reply);
+	/* It has work to do when tmemd, and with it the swap, is gone. */
+	if (!r && server->options->host_swap)
+		r = tmem_protect_touch();
 	if (!r) {
 		server->begun = true;
 		r = nbd_daemon_ready(&server->daemon);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include "attach.h"
 #include "listen.h"
 #include "log.h"
 #include "server.h"
@@ -135,6 +136,10 @@ int main(int argc, char **argv)
 	int r;
 
 	tmem_log_init("tmem-nbd");
+	if (argc > 1 && !strcmp(argv[1], "attach"))
+		return nbd_attach_main(argc - 1, argv + 1);
+	if (argc > 1 && !strcmp(argv[1], "detach"))
+		return nbd_detach_main(argc - 1, argv + 1);
 	r = nbd_options_parse(&options, argc, argv);
 	if (!r) {
 		if (options.verbose)

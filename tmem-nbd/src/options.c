@@ -17,6 +17,7 @@
 
 static const char help[] =
 	"Usage: tmem-nbd --size SIZE [OPTION]...\n"
+	"       tmem-nbd attach|detach [OPTION]... [NAME]\n"
 	"Serve a block device from memory on a unix socket, over the NBD protocol.\n"
 	"\n"
 	"  -s, --size=SIZE          size of the device (512 to 16T)\n"
@@ -31,6 +32,7 @@ static const char help[] =
 	"  -f, --foreground         do not become a daemon\n"
 	"      --pidfile=FILE       write the process id there when ready\n"
 	"      --max-connections=N  most clients at a time (default: 64)\n"
+	"      --host-swap          this host is to swap on it: do not wait for memory\n"
 	"      --reset              begin with an empty device, whatever is kept\n"
 	"  -v, --verbose            say more\n"
 	"\n"
@@ -54,6 +56,7 @@ enum {
 	OPT_PIDFILE,
 	OPT_MAX_CONNECTIONS,
 	OPT_RESET,
+	OPT_HOST_SWAP,
 	OPT_TMEMD,
 	OPT_KEEP,
 	OPT_ARENA,
@@ -74,6 +77,7 @@ static const struct option long_options[] = {
 	{"foreground", no_argument, NULL, 'f'},
 	{"pidfile", required_argument, NULL, OPT_PIDFILE},
 	{"max-connections", required_argument, NULL, OPT_MAX_CONNECTIONS},
+	{"host-swap", no_argument, NULL, OPT_HOST_SWAP},
 	{"reset", no_argument, NULL, OPT_RESET},
 	{"verbose", no_argument, NULL, 'v'},
 	{"tmemd", required_argument, NULL, OPT_TMEMD},
@@ -217,6 +221,9 @@ static int parse_option(struct nbd_options *o, int option)
 	case OPT_MAX_CONNECTIONS:
 		return parse_number("max-connections", optarg, 10, 65536,
 				    &o->max_connections);
+	case OPT_HOST_SWAP:
+		o->host_swap = true;
+		return 0;
 	case OPT_RESET:
 		o->reset = true;
 		return 0;

@@ -33,6 +33,7 @@ struct nbd_options {
 	bool read_only;
 	bool foreground;
 	bool keep;
+	bool host_swap;
 	bool reset;
 	bool verbose;
 };

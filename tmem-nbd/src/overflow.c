@@ -13,6 +13,8 @@
 
 #define VERSION 1u
 
+#define FILL_BYTES (256 << 10)
+
 static const char magic[8] = "tmem-ovf";
 
 /** The header on disk; numbers little-endian. */
@@ -197,6 +199,43 @@ int nbd_overflow_scan(const struct nbd_overflow *overflow,
 		nbd_page_map_set(map, first, last - first + 1);
 		data = hole;
 	}
+}
+
+/* Zeros from start to end, a piece at a time. */
+static int write_zeros(int fd, off_t start, off_t end)
+{
+	static _Alignas(TMEM_PAGE_SIZE) const uint8_t zeros[FILL_BYTES];
+
+	while (start < end) {
+		size_t bytes = end - start < FILL_BYTES
+				       ? (size_t)(end - start)
+				       : FILL_BYTES;
+		ssize_t n = pwrite(fd, zeros, bytes, start);
+
+		if (n < 0)
+			return -errno;
+		start += n;
+	}
+	return 0;
+}
+
+int nbd_overflow_fill(struct nbd_overflow *overflow)
+{
+	off_t end = (off_t)overflow->end, hole = 0, data;
+	int r = 0;
+
+	overflow->can_punch = false;
+	while (!r && hole < end) {
+		hole = lseek(overflow->fd, hole, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		data = lseek(overflow->fd, hole, SEEK_DATA);
+		if (data < 0 || data > end)
+			data = end;
+		r = write_zeros(overflow->fd, hole, data);
+		hole = data;
+	}
+	return r || !fsync(overflow->fd) ? r : -errno;
 }
 
 int nbd_overflow_erase(int fd)

@@ -143,6 +143,11 @@ void nbd_overflow_write(struct nbd_overflow *overflow,
 			struct nbd_overflow_io *io,
 			struct nbd_segment *segments, unsigned count);
 
+/** Write zeros to all slots that were never written, and make no more holes:
+ * from then on a write finds its blocks, for which the file system needs no
+ * memory. Returns 0 or -errno. */
+int nbd_overflow_fill(struct nbd_overflow *overflow);
+
 /** Make holes of count slots. Only where can_punch. Returns 0 or -errno. */
 int nbd_overflow_punch(struct nbd_overflow *overflow, uint64_t page,
 		       uint64_t count);

@@ -37,6 +37,8 @@
 /* How long not to accept when descriptors or memory have run out, ms. */
 #define DAEMON_PAUSE 100L
 
+#define DAEMON_STACK ((size_t)256 << 10)
+
 /* How often to try for an arena, that long apart. */
 #define DAEMON_TRIES 10
 
@@ -99,6 +101,19 @@ static void daemon_raise_files(void)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
+}
+
+/* Stacks of threads that ask for nothing else: with host swap they are in
+ * memory as a whole. */
+static void daemon_small_stacks(void)
+{
+	pthread_attr_t attr;
+
+	if (pthread_attr_init(&attr) != 0)
+		return;
+	pthread_attr_setstacksize(&attr, DAEMON_STACK);
+	pthread_setattr_default_np(&attr);
+	pthread_attr_destroy(&attr);
 }
 
 static int daemon_block_signals(int *fd)
@@ -344,7 +359,8 @@ int tmemd_daemon_run(const struct tmemd_options *options, int ready,
 	tmem_log_set_level(daemon->config.log_level);
 	pthread_mutex_init(&daemon->lock, NULL);
 	daemon_raise_files();
-	if (!tmem_protect())
+	daemon_small_stacks();
+	if (!(tmem_protect() & TMEM_PROTECT_LOCKED))
 		tmem_log(
 			LOG_INFO,
 			"memory is not locked: do not swap to exports of this tmemd, which is for root's");

@@ -157,14 +157,16 @@ static int exports_parse(const json_t *request, struct hosted *hosted,
 	const char *name = NULL, *device = NULL, *description = NULL;
 	const char *codec = NULL;
 	int read_only = 0, keep = 0, reset = 0, overflow = 0, connections = 0;
+	int host_swap = 0;
 	json_int_t size = 0;
 	json_error_t why;
 
 	if (json_unpack_ex((json_t *)request, &why, 0,
-			   "{s:s, s?I, s?b, s?b, s?b, s?b, s?s, s?s, s?s, s?i}",
+			   "{s:s, s?I, s?b, s?b, s?b, s?b, s?b, s?s, s?s, s?s, s?i}",
 			   "name", &name, "size", &size, "read_only",
 			   &read_only, "keep", &keep, "reset", &reset,
-			   "overflow", &overflow, "device", &device,
+			   "overflow", &overflow, "host_swap", &host_swap,
+			   "device", &device,
 			   "description", &description, "codec", &codec,
 			   "max_connections", &connections) < 0)
 		return tmemd_error(error, -EINVAL, "nbd-export: %s", why.text);
@@ -172,6 +174,10 @@ static int exports_parse(const json_t *request, struct hosted *hosted,
 		return tmemd_error(
 			error, -EINVAL,
 			"nbd-export: the name is too long, or a number negative");
+	if (host_swap && !tmemd_daemon_is_admin(hosted->owner.uid))
+		return tmemd_error(
+			error, -EPERM,
+			"nbd-export: host swap takes memory from all others: it is for administrators");
 	/* Each takes a thread and a descriptor from all others' service. */
 	if (connections > EXPORTS_MAX_CONNECTIONS &&
 	    !tmemd_daemon_is_admin(hosted->owner.uid))
@@ -199,6 +205,7 @@ static int exports_parse(const json_t *request, struct hosted *hosted,
 	config->size = (uint64_t)size;
 	config->read_only = read_only;
 	config->reset = reset;
+	config->host_swap = host_swap;
 	config->max_connections = (unsigned)connections;
 	*has_overflow = overflow;
 	return 0;

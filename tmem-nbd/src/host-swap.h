@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * An export that the host which serves it swaps on. Whoever writes to swap
+ * waits for us to get memory: so we must not wait for memory. The process is
+ * locked and touched (protect.h), the store has a reserve and refuses pages
+ * beyond it, and what it refuses goes to a file without the page cache, in
+ * which every block is there already.
+ *
+ * Threading: as an export is started.
+ */
+#ifndef NBD_HOST_SWAP_H
+#define NBD_HOST_SWAP_H
+
+#include "export.h"
+#include "overflow.h"
+
+/** Make this process and its store fit for it, or say what is missing: a line
+ * of why_size bytes. Returns 0; -EPERM when the process is not protected
+ * enough; -EINVAL for an overflow file that will not do; or what
+ * tmem_store_set_reserve() and tmem_protect_touch() return. */
+int nbd_host_swap_prepare(const struct tmem_nbd_export_config *config,
+			  struct nbd_overflow *overflow, char *why,
+			  size_t why_size);
+
+#endif
