@@ -1,0 +1,45 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# A host that swaps on itself: in a guest with the kernel's nbd driver, tmemd,
+# tmem-nbd --host-swap and "tmem-nbd attach" serve the swap that the same kernel
+# writes to when a program needs more memory than there is. Its pages come back
+# right, and nothing comes to a stop.
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/guest-lib.sh"
+requires_guest
+
+# Of the guest's 256 MiB some 120 are the program's: the others are swapped.
+mib=160 passes=10 seconds=4800
+[[ -n ${TMEM_TEST_FULL:-} ]] ||
+	skip "takes minutes, more on a loaded machine: set TMEM_TEST_FULL=1"
+
+guest_new tmemd tmem-nbd tmem-admin nbd-client mkswap swapper <<SCRIPT
+tmemd --daemon --budget 32M --arena none
+tmem-nbd --name swap0 --size 256M --overflow /disk/overflow --host-swap
+device=\$(tmem-nbd attach swap0 --priority 7)
+awk -v device="\$device" '\$1 == device && \$5 == 7 { on = 1 } END { exit !on }' \\
+	/proc/swaps
+! tmem-nbd attach swap0 || exit 1
+echo "guest: swapping on \$device"
+swapper --mib $mib --passes $passes
+tmem-admin stats
+tmem-nbd detach swap0
+! grep -q nbd /proc/swaps || exit 1
+[ ! -e /sys/block/nbd0/pid ]
+SCRIPT
+guest_run 256 300 "$seconds"
+
+grep -q "^guest: swapping on /dev/nbd" "$tmp/guest.log" ||
+	fail "the guest did not swap on an nbd device"
+grep -q "^done $((mib * 256 * passes))$" "$tmp/guest.log" ||
+	fail "the program did not check all pages"
+# A column of the table of exports, by its name.
+exports_column() {
+	awk -v want="$1" '
+		$1 == "uid" { for (i = 1; i <= NF; i++) if ($i == want) column = i }
+		column && $2 == "swap0" { print $column; exit }' "$tmp/guest.log"
+}
+(($(exports_column requests) > 1000)) || fail "hardly anything was swapped"
+(($(exports_column errors) == 0)) || fail "a request failed"
