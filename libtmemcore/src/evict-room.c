@@ -12,6 +12,7 @@
 #include "charge.h"
 #include "cool.h"
 #include "evict-priv.h"
+#include "puncher.h"
 #include "settle.h"
 #include "upkeep.h"
 
@@ -24,6 +25,10 @@
 /* Who asks for bytes has pages evicted that were charged with up to so many
  * times as much: in sparse slabs, or shared with others, they free less. */
 #define RECLAIM_PARTS 4
+
+/* Who gives back more than this has a thread to punch it out: starting one
+ * takes 0.1 ms, and punching so much 10. */
+#define PUNCHER_LEAST (INT64_C(32) << 20)
 
 /* At its cap, a client that puts more loses this part of it at a time, so that
  * not every put of it makes room. */
@@ -211,66 +216,133 @@ static int64_t ephemeral_pages(struct tmem_store *store)
 	return pages;
 }
 
+/* The way down to a limit. */
+struct descent {
+	uint64_t limit;
+	int64_t most;	/* bytes to give back */
+	int64_t pages;	/* that were there to evict */
+	int64_t young;	/* bytes that were, less what was settled */
+	uint64_t other; /* given back, other than by ends */
+	struct evict_sweep sum;
+	struct tmem_slab_ends ends;
+	struct tmem_puncher puncher;
+};
+
+static uint64_t given(const struct descent *down)
+{
+	uint64_t bytes = down->other + down->ends.bytes;
+
+	return down->ends.puncher ? bytes + atomic_load(&down->puncher.bytes)
+				  : bytes;
+}
+
+/* What waits to be given back is as good as gone. */
+static uint64_t waiting(const struct descent *down)
+{
+	return down->ends.puncher ? down->ends.waiting +
+					    atomic_load(&down->puncher.waiting)
+				  : down->ends.waiting;
+}
+
+/* How far it is; 0 or less at its end. It may seem nearer by the slabs that the
+ * puncher is at. */
+static int64_t to_go(const struct tmem_store *store, const struct descent *down)
+{
+	if ((int64_t)given(down) >= down->most ||
+	    down->sum.pages > down->pages ||
+	    (down->sum.bytes - BATCH_MAX) / RECLAIM_PARTS >= down->most)
+		return 0;
+	return (int64_t)(used(store) - down->limit) - (int64_t)waiting(down);
+}
+
+/* Spare slabs, and then compaction. */
+static uint64_t give_more(struct tmem_store *store, uint64_t bytes,
+			  struct descent *down)
+{
+	uint64_t some = tmem_slab_trim(store->slabs, bytes);
+
+	down->other += some;
+	if (some < bytes)
+		some += tmem_slab_compact_to(store->slabs, bytes - some,
+					     tmem_content_move,
+					     &store->contents, &down->ends);
+	return some;
+}
+
 /* A batch on the way down: compaction, if that is enough, since it costs no
  * page; else eviction, without compacting what the next batch empties anyway.
- * Returns whether there was anything; *moved grows by what compaction gave
- * back. */
-static bool go_down(struct tmem_store *store, int64_t over, uint64_t *moved,
-		    struct evict_sweep *sum, struct tmem_slab_ends *ends)
+ * Returns whether there was anything. */
+static bool go_down(struct tmem_store *store, int64_t over,
+		    struct descent *down)
 {
-	uint64_t batch = (uint64_t)at_most(over, BATCH_MAX), some = 0;
-	bool more;
+	uint64_t batch = (uint64_t)at_most(over, BATCH_MAX);
+	bool more = false;
 
 	tmem_lock_acquire(&store->compact);
 	if (tmem_slab_loose(store->slabs) >= (uint64_t)over)
-		some = give_back(store, batch, false);
-	more = some || evict_batch(store, batch, sum, ends);
-	if (!more) {
-		some = give_back(store, batch, false);
-		more = some;
-	}
-	*moved += some;
+		more = give_more(store, batch, down);
+	more = more || evict_batch(store, batch, &down->sum, &down->ends) ||
+	       give_more(store, batch, down);
 	tmem_lock_release(&store->compact);
 	return more;
 }
 
 /* Nothing else is left: so much of what was young at first. A batch at a time,
  * with the lock free between: a budget is over its limit until the last. */
-static bool settle_down(struct tmem_store *store, int64_t over, int64_t *young)
+static bool settle_down(struct tmem_store *store, int64_t over,
+			struct descent *down)
 {
 	uint64_t settled;
 
+	if (down->young <= 0)
+		return false;
 	tmem_lock_acquire(&store->compact);
 	settled = settle(store, (uint64_t)at_most(over, BATCH_MAX));
 	tmem_lock_release(&store->compact);
-	*young -= (int64_t)settled;
+	down->young -= (int64_t)settled;
 	return settled;
+}
+
+/* Who has no thread in the background gets none for this either. */
+static void start_puncher(struct tmem_store *store, struct descent *down)
+{
+	if (store->workers && to_go(store, down) >= PUNCHER_LEAST &&
+	    tmem_puncher_start(&down->puncher, store->slabs) == 0)
+		down->ends.puncher = &down->puncher;
+}
+
+/* Returns whether all that is empty was given back before it came to that. */
+static bool end_slabs(struct tmem_store *store, struct descent *down)
+{
+	tmem_slab_end_all(store->slabs, &down->ends);
+	if (down->ends.puncher)
+		tmem_puncher_drain(&down->puncher);
+	return !down->ends.puncher;
 }
 
 void tmem_evict_down_to(struct tmem_store *store, uint64_t limit, int64_t most)
 {
-	int64_t pages = ephemeral_pages(store), over;
-	int64_t young = (int64_t)tmem_nursery_pages(store) * TMEM_PAGE_SIZE;
-	struct evict_sweep sum = {0};
-	struct tmem_slab_ends ends;
-	uint64_t moved = 0;
-	bool more = true;
+	struct descent down = {
+		.limit = limit,
+		.most = most,
+		.pages = ephemeral_pages(store),
+		.young = (int64_t)tmem_nursery_pages(store) * TMEM_PAGE_SIZE,
+	};
+	bool more = true, last;
+	int64_t over;
 
 	/* Upkeep would pack what is about to go, and keep what that empties. */
 	atomic_fetch_add_explicit(&store->downs, 1, memory_order_relaxed);
-	tmem_slab_ends_init(&ends, false);
-	while (more && (int64_t)(moved + ends.bytes) < most &&
-	       sum.pages <= pages &&
-	       (sum.bytes - BATCH_MAX) / RECLAIM_PARTS < most) {
-		/* What waits to be given back is as good as gone. */
-		over = (int64_t)(used(store) - limit) - (int64_t)ends.waiting;
-		if (over <= 0)
-			break;
-		more = go_down(store, over, &moved, &sum, &ends);
-		if (!more && young > 0)
-			more = settle_down(store, over, &young);
-	}
-	tmem_slab_end_all(store->slabs, &ends);
+	tmem_slab_ends_init(&down.ends, false);
+	start_puncher(store, &down);
+	do {
+		while (more && (over = to_go(store, &down)) > 0)
+			more = go_down(store, over, &down) ||
+			       settle_down(store, over, &down);
+		last = end_slabs(store, &down);
+	} while (!last && more && to_go(store, &down) > 0);
+	if (down.ends.puncher)
+		tmem_puncher_stop(&down.puncher);
 	atomic_fetch_sub_explicit(&store->downs, 1, memory_order_relaxed);
 	tmem_budget_trim(&store->budget);
 }

@@ -31,7 +31,8 @@ struct sweep {
 	tmem_slab_move_fn *move;
 	void *ctx;
 	uint64_t moved;
-	struct tmem_slab_ends ends;
+	uint64_t emptied; /* bytes */
+	struct tmem_slab_ends *ends;
 	bool stuck[TMEM_KINDS][SLAB_CLASSES];
 };
 
@@ -75,10 +76,12 @@ static bool end_drain(struct sweep *sweep, struct slab_class *c, uint32_t id)
 	else
 		slab_list(sweep->slabs, c, id);
 	tmem_lock_release(&c->lock);
-	if (empty)
-		slab_ends_add(sweep->slabs, &sweep->ends, id);
-	if (sweep->ends.count == TMEM_SLAB_ENDS)
-		tmem_slab_end_all(sweep->slabs, &sweep->ends);
+	if (empty) {
+		sweep->emptied += slab->pages * SLAB_PAGE;
+		slab_ends_add(sweep->slabs, sweep->ends, id);
+	}
+	if (sweep->ends->count == TMEM_SLAB_ENDS)
+		tmem_slab_end_all(sweep->slabs, sweep->ends);
 	return empty;
 }
 
@@ -157,23 +160,41 @@ uint64_t tmem_slab_loose(struct tmem_slabs *slabs)
 	       atomic_load_explicit(&slabs->spare_bytes, memory_order_relaxed);
 }
 
+/* Until slabs of so many bytes are empty. */
+static void run(struct sweep *sweep, enum tmem_kind kind, uint64_t bytes)
+{
+	enum tmem_kind k = 0;
+	unsigned class = 0;
+
+	while (sweep->emptied < bytes && pick_class(sweep, kind, &k, &class))
+		sweep->stuck[k][class] =
+			!drain(sweep, &sweep->slabs->class[k][class], class);
+}
+
 uint64_t tmem_slab_compact(struct tmem_slabs *slabs, enum tmem_kind kind,
 			   uint64_t bytes, bool keep, tmem_slab_move_fn *move,
 			   void *ctx, uint64_t *moved)
 {
-	struct sweep sweep = {.slabs = slabs, .move = move, .ctx = ctx};
-	struct tmem_slab_ends *ends = &sweep.ends;
-	enum tmem_kind k = 0;
-	unsigned class = 0;
+	struct tmem_slab_ends ends;
+	struct sweep sweep = {
+		.slabs = slabs, .move = move, .ctx = ctx, .ends = &ends};
 
-	tmem_slab_ends_init(ends, keep);
-	while (ends->bytes + ends->waiting < bytes &&
-	       pick_class(&sweep, kind, &k, &class))
-		sweep.stuck[k][class] =
-			!drain(&sweep, &slabs->class[k][class], class);
-	tmem_slab_end_all(slabs, ends);
+	tmem_slab_ends_init(&ends, keep);
+	run(&sweep, kind, bytes);
+	tmem_slab_end_all(slabs, &ends);
 	*moved = sweep.moved;
-	return ends->bytes;
+	return ends.bytes;
+}
+
+uint64_t tmem_slab_compact_to(struct tmem_slabs *slabs, uint64_t bytes,
+			      tmem_slab_move_fn *move, void *ctx,
+			      struct tmem_slab_ends *ends)
+{
+	struct sweep sweep = {
+		.slabs = slabs, .move = move, .ctx = ctx, .ends = ends};
+
+	run(&sweep, TMEM_KINDS, bytes);
+	return sweep.emptied;
 }
 
 /* In the background ------------------------------------------------------- */

@@ -10,6 +10,7 @@
  */
 #include <assert.h>
 #include <stdlib.h>
+#include "puncher.h"
 #include "slab-priv.h"
 
 /* The most that a slab's byte in the map can be, and one. */
@@ -39,7 +40,17 @@ uint64_t slab_end(struct tmem_slabs *slabs, uint32_t *ids, unsigned count,
 
 void tmem_slab_end_all(struct tmem_slabs *slabs, struct tmem_slab_ends *ends)
 {
-	ends->bytes += slab_end(slabs, ends->id, ends->count, ends->keep);
+	if (!ends->count)
+		return;
+	if (ends->puncher) {
+		for (unsigned i = 0; i < ends->count; i++)
+			empty_slab(slabs, ends->id[i]);
+		tmem_puncher_queue(ends->puncher, ends->id, ends->count,
+				   ends->waiting);
+	} else {
+		ends->bytes +=
+			slab_end(slabs, ends->id, ends->count, ends->keep);
+	}
 	ends->count = 0;
 	ends->waiting = 0;
 }

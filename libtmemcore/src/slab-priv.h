@@ -245,6 +245,11 @@ int slab_take(struct tmem_slabs *slabs, uint32_t pages, uint32_t *id);
  * the kernel refuses. No lock of a class need be held. */
 uint64_t slab_leave(struct tmem_slabs *slabs, uint32_t *ids, unsigned count,
 		    bool keep);
+/* Give slabs of no class back to the kernel, neighbours together; those that it
+ * refuses are spare. Sorts ids. Returns bytes. What each call of the kernel was
+ * for is taken off waiting, unless that is NULL. */
+uint64_t slab_punch(struct tmem_slabs *slabs, uint32_t *ids, unsigned count,
+		    _Atomic(uint64_t) *waiting);
 /* End slabs that are unlisted, empty and no longer counted in their class, and
  * leave them. Returns bytes. */
 uint64_t slab_end(struct tmem_slabs *slabs, uint32_t *ids, unsigned count,

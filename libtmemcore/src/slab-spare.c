@@ -312,18 +312,22 @@ static int by_id(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Give slabs back, neighbours together. Refused, they are spare. */
-static uint64_t punch(struct tmem_slabs *slabs, uint32_t *ids, unsigned count)
+uint64_t slab_punch(struct tmem_slabs *slabs, uint32_t *ids, unsigned count,
+		    _Atomic(uint64_t) *waiting)
 {
 	uint64_t bytes = 0;
 	unsigned run;
 
 	qsort(ids, count, sizeof(*ids), by_id);
 	for (unsigned i = 0; i < count; i += run) {
-		run = 1;
-		while (i + run < count && ids[i + run] == ids[i] + run)
-			run++;
+		uint64_t wait = slab_at(slabs, ids[i])->pages * SLAB_PAGE;
+
+		for (run = 1; i + run < count && ids[i + run] == ids[i] + run;
+		     run++)
+			wait += slab_at(slabs, ids[i + run])->pages * SLAB_PAGE;
 		bytes += punch_run(slabs, &ids[i], run);
+		if (waiting)
+			atomic_fetch_sub(waiting, wait);
 	}
 	leave(slabs, ids, count);
 	return bytes;
@@ -342,7 +346,7 @@ static uint64_t trim_to(struct tmem_slabs *slabs, uint64_t keep)
 		while (count < TMEM_SLAB_ENDS && tmem_slab_spare(slabs) > keep)
 			ids[count++] = pop_common(slabs);
 		tmem_lock_release(&slabs->ids);
-		some = punch(slabs, ids, count);
+		some = slab_punch(slabs, ids, count, NULL);
 		bytes += some;
 	} while (some);
 	return bytes;
@@ -431,7 +435,7 @@ uint64_t slab_leave(struct tmem_slabs *slabs, uint32_t *ids, unsigned count,
 	uint64_t bytes = 0;
 
 	if (!keep || tmem_budget_excess(slabs->arena->budget))
-		return punch(slabs, ids, count);
+		return slab_punch(slabs, ids, count, NULL);
 	for (unsigned i = 0; i < count; i++)
 		bytes += slab_at(slabs, ids[i])->pages * SLAB_PAGE;
 	leave(slabs, ids, count);

@@ -56,9 +56,11 @@ void tmem_slab_free(struct tmem_slabs *slabs, uint64_t place);
 /** Slabs that fell empty and are still charged, until tmem_slab_end_all():
  * neighbours go back to the kernel together. */
 #define TMEM_SLAB_ENDS 1024u
+struct tmem_puncher;
 struct tmem_slab_ends {
-	bool keep;	  /* as spare slabs, if these are not too many */
-	uint64_t bytes;	  /* given back, or kept, so far */
+	bool keep; /* as spare slabs, if these are not too many */
+	struct tmem_puncher *puncher; /* who gives them back, or NULL */
+	uint64_t bytes;	  /* given back, or kept, so far; not the puncher's */
 	uint64_t waiting; /* of the slabs that are to be */
 	uint32_t count;
 	uint32_t id[TMEM_SLAB_ENDS];
@@ -66,6 +68,7 @@ struct tmem_slab_ends {
 static inline void tmem_slab_ends_init(struct tmem_slab_ends *ends, bool keep)
 {
 	ends->keep = keep;
+	ends->puncher = NULL;
 	ends->bytes = 0;
 	ends->waiting = 0;
 	ends->count = 0;
@@ -79,7 +82,8 @@ static inline void tmem_slab_ends_init(struct tmem_slab_ends *ends, bool keep)
  * ended. */
 void tmem_slab_free_many(struct tmem_slabs *slabs, const uint64_t *places,
 			 unsigned count, struct tmem_slab_ends *ends);
-/** Give the slabs of ends back to the kernel, or keep them. */
+/** Give the slabs of ends back to the kernel, or keep them, or leave that to
+ * the puncher. */
 void tmem_slab_end_all(struct tmem_slabs *slabs, struct tmem_slab_ends *ends);
 
 void *tmem_slab_at(const struct tmem_slabs *slabs, uint64_t place);
@@ -107,6 +111,11 @@ typedef int tmem_slab_move_fn(void *ctx, uint32_t owner, uint64_t place);
 uint64_t tmem_slab_compact(struct tmem_slabs *slabs, enum tmem_kind kind,
 			   uint64_t bytes, bool keep, tmem_slab_move_fn *move,
 			   void *ctx, uint64_t *moved);
+/** The same, of both kinds; slabs that fall empty are added to ends, for the
+ * caller to end. Returns their bytes. */
+uint64_t tmem_slab_compact_to(struct tmem_slabs *slabs, uint64_t bytes,
+			      tmem_slab_move_fn *move, void *ctx,
+			      struct tmem_slab_ends *ends);
 
 /** Bytes that compacting all classes and trimming would give back. A snapshot.
  */

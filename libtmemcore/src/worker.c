@@ -20,16 +20,10 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include "cool.h"
-#include "fault.h"
 #include "ring.h"
+#include "thread.h"
 #include "upkeep.h"
-
-/* Codecs have their memory elsewhere, a few pages lie on the stack. */
-#define STACK_BYTES ((size_t)256 << 10)
-/* Of these, touched. */
-#define STACK_CHARGE ((size_t)32 << 10)
 
 struct tmem_workers {
 	struct tmem_store *store;
@@ -44,12 +38,8 @@ struct tmem_workers {
 
 /* In the order in which they are looked at; NULL ends them. */
 static tmem_worker_fn *const jobs[] = {
-	tmem_upkeep_reserve,
-	tmem_nursery_job,
-	tmem_upkeep_compact,
-	tmem_cool_job,
-	tmem_upkeep_tidy,
-	NULL,
+	tmem_upkeep_reserve, tmem_nursery_job, tmem_upkeep_compact,
+	tmem_cool_job,	     tmem_upkeep_tidy, NULL,
 };
 
 /* Go through the jobs. Returns as a job does. */
@@ -115,27 +105,6 @@ void tmem_worker_wake(struct tmem_store *store)
 	wake_one(store->workers);
 }
 
-/* Signals are for the program's own threads. */
-static int start_thread(struct tmem_workers *workers, pthread_t *thread)
-{
-	sigset_t all, before;
-	pthread_attr_t attr;
-	int r;
-
-	if (tmem_fault(TMEM_FAULT_THREAD))
-		return -EAGAIN;
-	r = pthread_attr_init(&attr);
-	if (r)
-		return -r;
-	sigfillset(&all);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(thread, &attr, work, workers);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	return -r;
-}
-
 static int init_quiet(pthread_rwlock_t *quiet)
 {
 	pthread_rwlockattr_t attr;
@@ -170,9 +139,10 @@ int tmem_workers_start(struct tmem_store *store, unsigned threads)
 	store->workers = workers;
 	/* Callers do what there are no threads for. */
 	while (workers->count < threads &&
-	       start_thread(workers, &workers->thread[workers->count]) == 0) {
+	       tmem_thread_start(&workers->thread[workers->count], work,
+				 workers) == 0) {
 		workers->count++;
-		tmem_budget_charge_private(&store->budget, STACK_CHARGE);
+		tmem_budget_charge_private(&store->budget, TMEM_THREAD_CHARGE);
 	}
 	if (!workers->count)
 		tmem_workers_stop(store);
@@ -191,7 +161,7 @@ void tmem_workers_stop(struct tmem_store *store)
 	for (unsigned i = 0; i < workers->count; i++)
 		pthread_join(workers->thread[i], NULL);
 	tmem_budget_uncharge_private(&store->budget,
-				     workers->count * STACK_CHARGE);
+				     workers->count * TMEM_THREAD_CHARGE);
 	pthread_rwlock_destroy(&workers->quiet);
 	tmem_budget_free(&store->budget, workers, sizeof(*workers));
 	store->workers = NULL;
