@@ -47,6 +47,10 @@ static const char help[] =
 	"                           or half of what is free)\n"
 	"      --codec=CODEC        compress with lz4, lzo or zstd, or not at all (raw)\n"
 	"\n"
+	"Commands (tmem-nbd COMMAND --help says more):\n"
+	"  attach                   make a device, and swap, of an export\n"
+	"  detach                   undo that\n"
+	"\n"
 	"      --help               print this\n"
 	"      --version            print the version\n";
 
