@@ -14,7 +14,7 @@ counters=$TMEM_BUILD/tmem-admin/tmem-counters.7
 # The help of a program, and of its commands.
 help_of() {
 	"$1" --help
-	[[ $1 == tmem-admin ]] || return 0
+	[[ $1 == tmem-admin || $1 == tmem-nbd ]] || return 0
 	"$1" --help | awk '/^  [a-z]/ { print $1 }' |
 		while read -r command; do
 			"$1" "$command" --help
@@ -30,7 +30,7 @@ options_of_help() {
 # The same of a man page's source: what is tagged as an option, or at least
 # mentioned if it is a word.
 options_of_page() {
-	awk '/^\.Sh/ { options = $2 == "OPTIONS" }
+	awk '/^\.Sh/ { options = $2 ~ /^(OPTIONS|ATTACHING)$/ }
 		options && /^\.It Fl/ { gsub(/Fl o Cm /, "-o "); print }
 		options && /^\.It Cm/ { gsub(/Cm /, "-o "); print }' "$1" |
 		sed -e 's/Fl \\-/--/g' -e 's/Fl /-/g' |
