@@ -65,8 +65,8 @@ struct nbd_overflow_io {
 /** Neighbouring slots to read or write. */
 struct nbd_segment {
 	uint64_t page;
-	uint32_t count;	 /**< pages */
 	uint8_t *memory; /**< page-aligned */
+	uint32_t count;	 /**< pages */
 	uint32_t done;	 /**< bytes, as transfer goes on */
 	int error;	 /**< result: 0, or -errno of the page at done */
 	/* While it is under way. */
