@@ -15,8 +15,8 @@ struct array_pool {
 	pthread_mutex_t lock;
 	uint8_t *page[PLACES];
 	atomic_bool refuse[PLACES];
-	test_array_pool_fn *on_flush;
-	void *on_flush_arg;
+	test_array_pool_fn *on_flush, *on_get;
+	void *on_flush_arg, *on_get_arg;
 	unsigned puts, gets;
 	uint32_t limit; /* pages, or 0 */
 	uint32_t held;
@@ -105,6 +105,8 @@ static int array_get(struct tmem_pool *pool, const struct tmem_oid *oid,
 	uint32_t i;
 	int hits = 0;
 
+	if (array->on_get)
+		array->on_get(array->on_get_arg, index, count);
 	pthread_mutex_lock(&array->lock);
 	for (i = 0; i < count; i++) {
 		page = array->page[place_of(oid, index + i)];
@@ -260,6 +262,13 @@ void test_array_pool_on_flush(struct tmem_pool *pool, test_array_pool_fn *hook,
 {
 	array_of(pool)->on_flush = hook;
 	array_of(pool)->on_flush_arg = arg;
+}
+
+void test_array_pool_on_get(struct tmem_pool *pool, test_array_pool_fn *hook,
+			    void *arg)
+{
+	array_of(pool)->on_get = hook;
+	array_of(pool)->on_get_arg = arg;
 }
 
 unsigned test_array_pool_puts(struct tmem_pool *pool)

@@ -35,10 +35,12 @@ void test_array_pool_lose(struct tmem_pool *pool, uint32_t index);
 /** A page that is held, or NULL. */
 const uint8_t *test_array_pool_page(struct tmem_pool *pool, uint32_t index);
 
-/** Called before pages are flushed. */
+/** Called before pages are flushed, or got; NULL: nothing is. */
 typedef void test_array_pool_fn(void *arg, uint32_t index, uint64_t count);
 void test_array_pool_on_flush(struct tmem_pool *pool, test_array_pool_fn *hook,
 			      void *arg);
+void test_array_pool_on_get(struct tmem_pool *pool, test_array_pool_fn *hook,
+			    void *arg);
 
 /** Puts so far, stored or refused, and gets. */
 unsigned test_array_pool_puts(struct tmem_pool *pool);

@@ -105,6 +105,51 @@ START_TEST(nothing_comes_back_without_room)
 }
 END_TEST
 
+/** Another connection reads page 8, in the middle of our read. */
+static void read_8(void *arg, uint32_t index, uint64_t count)
+{
+	struct nbd_io *other = arg;
+	uint8_t bytes[TMEM_PAGE_SIZE];
+	uint64_t bad;
+
+	(void)index;
+	(void)count;
+	test_array_pool_on_get(scene.pool, NULL, NULL);
+	ck_assert_int_eq(nbd_access_read(scene.device, other,
+					 8 * TMEM_PAGE_SIZE, TMEM_PAGE_SIZE,
+					 bytes, &bad),
+			 0);
+	ck_assert(test_nbd_is_page(bytes, 9));
+}
+
+START_TEST(what_another_reader_took_back_is_not_lost)
+{
+	uint8_t bytes[2 * TMEM_PAGE_SIZE];
+	struct nbd_io *other = malloc(sizeof(*other));
+	uint64_t bad;
+
+	ck_assert(other && !nbd_io_init(other, scene.device));
+	write_pages(16);
+	test_array_pool_limit(scene.pool, 1);
+	wait_until_held(0);
+	test_array_pool_limit(scene.pool, 1000);
+	nbd_writeout_stop(scene.device);
+	ck_assert_int_eq(test_nbd_write(&scene, 9, 10), 0);
+	/* Page 8 is not in the pool as we look, and is before we judge. */
+	test_array_pool_on_get(scene.pool, read_8, other);
+	ck_assert_int_eq(nbd_access_read(scene.device, &scene.io,
+					 8 * TMEM_PAGE_SIZE, sizeof(bytes),
+					 bytes, &bad),
+			 0);
+	ck_assert_ptr_nonnull(test_array_pool_page(scene.pool, 8));
+	ck_assert(test_nbd_is_page(bytes, 9));
+	ck_assert(test_nbd_is_page(bytes + TMEM_PAGE_SIZE, 10));
+	ck_assert_uint_eq(counted(TMEM_NBD_STAT_lost), 0);
+	nbd_io_deinit(other);
+	free(other);
+}
+END_TEST
+
 START_TEST(pages_that_cannot_be_written_stay)
 {
 	ck_assert_int_eq(ftruncate(scene.config.overflow_fd, TMEM_PAGE_SIZE),
@@ -201,6 +246,7 @@ int main(void)
 	tcase_add_test(tc, cold_pages_move_to_their_slots);
 	tcase_add_test(tc, pages_come_back_with_their_neighbours);
 	tcase_add_test(tc, nothing_comes_back_without_room);
+	tcase_add_test(tc, what_another_reader_took_back_is_not_lost);
 	tcase_add_test(tc, pages_that_cannot_be_written_stay);
 	tcase_add_test(tc, whoever_changes_a_page_finds_it_so);
 	suite_add_tcase(suite, tc);

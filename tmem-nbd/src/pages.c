@@ -201,22 +201,29 @@ static bool is_flushed(struct nbd_device *device)
 	       TMEM_OK;
 }
 
-/** The pool should hold page and does not. Returns whether that is a loss. */
-static bool is_lost(struct nbd_device *device, struct nbd_io *io, uint64_t page)
+static bool is_there(struct nbd_device *device, uint64_t page)
 {
 	uint8_t copy[TMEM_PAGE_SIZE];
 
+	return tmem_get(device->pool, &nbd_device_oid, (uint32_t)page, copy) ==
+	       TMEM_OK;
+}
+
+/** The pool did not give page. Returns whether it should have, and that is a
+ * loss. The lock is shared: somebody else may have read the page from the file
+ * and taken it back since. */
+static bool is_lost(struct nbd_device *device, struct nbd_io *io, uint64_t page)
+{
 	if (!nbd_page_map_test(&device->held, page))
 		return false;
 	if (!device->exact && !is_flushed(device)) {
-		/* The lock is shared: somebody else may have read the page
-		 * from the file and taken it back. */
 		nbd_page_map_clear(&device->held, page, 1);
-		if (tmem_get(device->pool, &nbd_device_oid, (uint32_t)page,
-			     copy) == TMEM_OK)
+		if (is_there(device, page))
 			nbd_page_map_set(&device->held, page, 1);
 		return false;
 	}
+	if (is_there(device, page))
+		return false;
 	nbd_io_count(io, TMEM_NBD_STAT_lost, 1);
 	nbd_device_report(
 		device,
