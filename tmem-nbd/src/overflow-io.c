@@ -115,12 +115,18 @@ static void carry_out(struct nbd_overflow *overflow,
 	end(overflow, segment);
 }
 
+/** Also while the kernel is short of memory and takes none, or not all: who
+ * polls would wait for what was never begun. */
 static void submit(struct nbd_overflow_io *io, unsigned wait)
 {
-	int r = io_uring_submit_and_wait(&io->ring, wait);
+	int r;
 
-	/* These pass; others mean that the ring is not ours. */
-	assert(r >= 0 || r == -EINTR || r == -EAGAIN || r == -EBUSY);
+	do {
+		r = io_uring_submit_and_wait(&io->ring, wait);
+		/* These pass; others mean that the ring is not ours. */
+		assert(r >= 0 || r == -EINTR || r == -EAGAIN || r == -EBUSY);
+		/* -EBUSY: results are to be taken first. */
+	} while (r != -EBUSY && io_uring_sq_ready(&io->ring));
 }
 
 static void queue(const struct nbd_overflow *overflow,
@@ -147,7 +153,6 @@ void nbd_overflow_reap(struct nbd_overflow *overflow,
 {
 	struct nbd_segment *segment;
 	struct io_uring_cqe *cqe;
-	unsigned again = 0;
 	int r;
 
 	if (!io->has_ring)
@@ -158,14 +163,12 @@ void nbd_overflow_reap(struct nbd_overflow *overflow,
 		segment = io_uring_cqe_get_data(cqe);
 		r = cqe->res;
 		io_uring_cqe_seen(&io->ring, cqe);
-		if (advance(overflow, segment, r)) {
+		if (advance(overflow, segment, r))
 			queue(overflow, io, segment);
-			again++;
-		} else {
+		else
 			end(overflow, segment);
-		}
 	}
-	if (again)
+	if (io_uring_sq_ready(&io->ring))
 		submit(io, 0);
 }
 
