@@ -426,8 +426,8 @@ int tmem_nbd_export_start(const struct tmem_nbd_export_config *config,
 	nbd->info.device->host_swap = config->host_swap;
 	/* Its maps are there. Threads come later, touched as they come. */
 	if (config->host_swap)
-		r = nbd_host_swap_prepare(
-			config, &nbd->info.device->overflow, why, why_size);
+		r = nbd_host_swap_prepare(config, &nbd->info.device->overflow,
+					  why, why_size);
 	if (r < 0)
 		goto err3;
 	r = nbd_writeout_start(nbd->info.device);

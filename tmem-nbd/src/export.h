@@ -102,10 +102,11 @@ struct tmem_nbd_export;
  * Serve an export from now on. On failure *why (why_size bytes, never NULL)
  * is one line that names the cause and the remedy, the descriptors stay the
  * caller's, and a kept pool and the overflow file are as they were.
- * Returns 0; -EINVAL for bad values; -EPERM where host_swap needs more rights; -EBUSY when a client of that name is
- * connected; -ESTALE when overflow file, kept pool and config->device are not
- * of one device; -EMEDIUMTYPE or -EOPNOTSUPP when the file is no overflow
- * file; -ENOSPC when the store refuses; -ENOMEM; any of open(2)'s.
+ * Returns 0; -EINVAL for bad values; -EPERM where host_swap needs more rights;
+ * -EBUSY when a client of that name is connected; -ESTALE when overflow file,
+ * kept pool and config->device are not of one device; -EMEDIUMTYPE or
+ * -EOPNOTSUPP when the file is no overflow file; -ENOSPC when the store
+ * refuses; -ENOMEM; any of open(2)'s.
  */
 int tmem_nbd_export_start(const struct tmem_nbd_export_config *config,
 			  struct tmem_nbd_export **out, char *why,

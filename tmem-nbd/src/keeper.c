@@ -86,9 +86,9 @@ static json_t *make_request(const struct keeper *keeper)
 	if (!json)
 		return NULL;
 	more = json_pack(
-		"{s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:i, s:s*, s:s*, s:s*}", "name",
-		options->name, "size", (json_int_t)options->size, "read_only",
-		options->read_only, "overflow",
+		"{s:s, s:I, s:b, s:b, s:b, s:b, s:b, s:i, s:s*, s:s*, s:s*}",
+		"name", options->name, "size", (json_int_t)options->size,
+		"read_only", options->read_only, "overflow",
 		keeper->server->overflow_fd >= 0, "keep", options->keep,
 		"reset", options->reset && !again, "host_swap",
 		options->host_swap, "max_connections",

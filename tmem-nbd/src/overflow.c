@@ -207,9 +207,8 @@ static int write_zeros(int fd, off_t start, off_t end)
 	static _Alignas(TMEM_PAGE_SIZE) const uint8_t zeros[FILL_BYTES];
 
 	while (start < end) {
-		size_t bytes = end - start < FILL_BYTES
-				       ? (size_t)(end - start)
-				       : FILL_BYTES;
+		size_t bytes = end - start < FILL_BYTES ? (size_t)(end - start)
+							: FILL_BYTES;
 		ssize_t n = pwrite(fd, zeros, bytes, start);
 
 		if (n < 0)
