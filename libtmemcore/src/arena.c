@@ -355,7 +355,7 @@ void tmem_arena_may_wait(bool may)
 }
 
 /* Relaxed: a thread that learns of it late takes one range more. */
-static bool is_strict(const struct tmem_arena *arena)
+bool tmem_arena_is_strict(const struct tmem_arena *arena)
 {
 	return atomic_load_explicit(&arena->strict, memory_order_relaxed);
 }
@@ -366,14 +366,14 @@ int tmem_arena_take(struct tmem_arena *arena, enum tmem_arena_part part,
 	int r;
 
 	assert_range(arena, part, offset, bytes);
-	if (is_strict(arena) && !may_wait)
+	if (tmem_arena_is_strict(arena) && !may_wait)
 		return -ENOMEM;
 	if (!tmem_budget_try_charge(arena->budget, bytes))
 		return -ENOMEM;
 	r = allocate(arena->fd, arena->part[part].offset + offset, bytes);
 	if (r < 0)
 		tmem_budget_uncharge(arena->budget, bytes);
-	else if (is_strict(arena))
+	else if (tmem_arena_is_strict(arena))
 		tmem_arena_populate(arena, part, offset, bytes);
 	return r;
 }
@@ -398,15 +398,14 @@ static int touch_written(struct tmem_arena *arena)
 
 int tmem_arena_make_strict(struct tmem_arena *arena)
 {
-	int r;
-
 	/* First, so that nothing is taken untouched meanwhile. */
 	atomic_store_explicit(&arena->strict, true, memory_order_seq_cst);
-	r = touch_written(arena);
-	if (r < 0)
-		atomic_store_explicit(&arena->strict, false,
-				      memory_order_relaxed);
-	return r;
+	return touch_written(arena);
+}
+
+void tmem_arena_end_strict(struct tmem_arena *arena)
+{
+	atomic_store_explicit(&arena->strict, false, memory_order_relaxed);
 }
 
 int tmem_arena_give_sparse(struct tmem_arena *arena, enum tmem_arena_part part,

@@ -105,6 +105,9 @@ void tmem_arena_may_wait(bool may);
  * to; who took the rest touches it (tmem_arena_populate()). Returns 0;
  * -EOPNOTSUPP where the kernel cannot do that (before 5.14); -ENOMEM. */
 int tmem_arena_make_strict(struct tmem_arena *arena);
+/** Whether it is so, or has been tried; and no longer. */
+bool tmem_arena_is_strict(const struct tmem_arena *arena);
+void tmem_arena_end_strict(struct tmem_arena *arena);
 
 /** Give a range back to the kernel; uncharged. Never fails visibly: a punch
  * that the kernel refuses leaves the range charged, and returns -errno. */

@@ -325,30 +325,35 @@ int tmem_store_set_budget(struct tmem_store *store, uint64_t budget)
 #define RESERVE_PAGE   1024u
 #define RESERVE_CHUNKS 2u
 
-static void set_keep(struct tmem_store *store, uint64_t bytes)
+static void set_keep(struct tmem_store *store, uint32_t contents,
+		     uint32_t leaves, uint32_t objects)
 {
-	uint64_t chunks = bytes / RESERVE_PAGE / TMEM_TABLE_CHUNK;
-
-	tmem_table_set_keep(&store->contents.table,
-			    (uint32_t)chunks + RESERVE_CHUNKS);
-	/* A leaf is for eight pages, if these are neighbours. */
-	tmem_table_set_keep(&store->index.leaves,
-			    (uint32_t)chunks / 2 + RESERVE_CHUNKS);
-	tmem_table_set_keep(&store->index.objects, RESERVE_CHUNKS);
+	tmem_table_set_keep(&store->contents.table, contents);
+	tmem_table_set_keep(&store->index.leaves, leaves);
+	tmem_table_set_keep(&store->index.objects, objects);
 }
 
-int tmem_store_set_reserve(struct tmem_store *store, uint64_t bytes)
+/* What is ready, and what has been used of it: a store may be opened again with
+ * pages in it, and serve more than one device. */
+static uint64_t reserved(struct tmem_store *store)
 {
-	uint64_t limit = atomic_load_explicit(&store->budget.limit,
-					      memory_order_relaxed);
+	struct tmem_slab_stats slabs;
+
+	tmem_slab_stats(store->slabs, &slabs);
+	return slabs.bytes[TMEM_EPHEMERAL] + slabs.bytes[TMEM_PERSISTENT] +
+	       slabs.spare_bytes;
+}
+
+/* Resize lock. */
+static int take_reserve(struct tmem_store *store, uint64_t bytes)
+{
+	uint32_t chunks = (uint32_t)(bytes / RESERVE_PAGE / TMEM_TABLE_CHUNK);
 	int r;
 
-	if (!bytes || bytes > limit - limit / 8)
-		return -EINVAL;
-	if (!store->workers)
-		return -EAGAIN;
 	tmem_upkeep_measure(store);
-	set_keep(store, bytes);
+	/* A leaf is for eight pages, if these are neighbours. */
+	set_keep(store, chunks + RESERVE_CHUNKS, chunks / 2 + RESERVE_CHUNKS,
+		 RESERVE_CHUNKS);
 	tmem_slab_set_floor(store->slabs, bytes);
 	/* Quiet, so that hardly anybody punches what is being touched. */
 	tmem_workers_pause(store);
@@ -362,8 +367,29 @@ int tmem_store_set_reserve(struct tmem_store *store, uint64_t bytes)
 			;
 	}
 	tmem_workers_resume(store);
-	if (r == 0 && tmem_slab_spare(store->slabs) < bytes / 2)
-		r = -ENOMEM;
+	return r == 0 && reserved(store) < bytes / 2 ? -ENOMEM : r;
+}
+
+int tmem_store_set_reserve(struct tmem_store *store, uint64_t bytes)
+{
+	uint64_t limit = atomic_load_explicit(&store->budget.limit,
+					      memory_order_relaxed);
+	bool first;
+	int r;
+
+	if (!bytes || bytes > limit - limit / 8)
+		return -EINVAL;
+	if (!store->workers)
+		return -EAGAIN;
+	tmem_lock_acquire(&store->resize);
+	first = !tmem_arena_is_strict(&store->arena);
+	r = take_reserve(store, bytes);
+	if (r < 0 && first) {
+		tmem_arena_end_strict(&store->arena);
+		tmem_slab_set_floor(store->slabs, 0);
+		set_keep(store, 0, 0, 0);
+	}
+	tmem_lock_release(&store->resize);
 	return r;
 }
 

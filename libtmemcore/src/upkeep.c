@@ -64,7 +64,7 @@ static bool host_has_room(const struct tmem_store *store)
 
 static bool is_strict(const struct tmem_store *store)
 {
-	return atomic_load_explicit(&store->arena.strict, memory_order_relaxed);
+	return tmem_arena_is_strict(&store->arena);
 }
 
 bool tmem_upkeep_fill(struct tmem_store *store)

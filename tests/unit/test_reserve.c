@@ -7,6 +7,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include "arena-file.h"
+#include "fault.h"
+#include "pages.h"
 #include "scene.h"
 
 static const struct tmem_oid oid = {{7, 7, 7}};
@@ -19,16 +23,22 @@ static uint64_t stat_of(struct tmem_store *store, unsigned which)
 	return values[which];
 }
 
-static struct tmem_store *open_with(unsigned threads)
+static struct tmem_store *open_at(int fd, unsigned threads)
 {
 	struct tmem_store_config config;
 	struct tmem_store *store;
 
 	tmem_store_config_init(&config);
+	config.arena_fd = fd;
 	config.budget = 32 * MIB;
 	config.threads = threads;
 	ck_assert_int_eq(tmem_store_open(&config, &store), 0);
 	return store;
+}
+
+static struct tmem_store *open_with(unsigned threads)
+{
+	return open_at(-1, threads);
 }
 
 static struct tmem_pool *open_pool(struct tmem_store *store,
@@ -113,6 +123,55 @@ START_TEST(pages_come_back_from_a_reserve)
 }
 END_TEST
 
+/* Pages that are there are of the reserve: whoever takes up a swap device again
+ * after its server died, or serves a second one, finds much of it used. */
+START_TEST(what_is_held_is_of_the_reserve)
+{
+	int fd = test_arena_memfd();
+	struct tmem_store *store = open_at(test_arena_again(fd), 1);
+	struct tmem_client *client;
+	struct tmem_pool *pool = open_pool(store, &client);
+
+	for (uint32_t i = 0; i < 5120; i++)
+		ck_assert_int_eq(scene_put_random(pool, i, i + 1), TMEM_OK);
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	tmem_store_close(store);
+	store = open_at(fd, 1);
+	pool = open_pool(store, &client);
+	ck_assert_int_eq(tmem_store_set_reserve(store, 24 * MIB), 0);
+	ck_assert_int_eq(tmem_store_set_reserve(store, 24 * MIB), 0);
+	for (uint32_t i = 0; i < 5120; i++)
+		ck_assert_uint_eq(scene_get(pool, i), i + 1);
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	ck_assert_int_eq(tmem_store_check(store, stderr), 0);
+	tmem_store_close(store);
+}
+END_TEST
+
+/* Who is refused has a store like any other. */
+START_TEST(refused_for_lack_of_memory)
+{
+	struct tmem_store *store = open_with(1);
+	struct tmem_client *client;
+	struct tmem_pool *pool = open_pool(store, &client);
+
+	tmem_fault_arm(TMEM_FAULT_FALLOCATE, 1, true);
+	ck_assert_int_eq(tmem_store_set_reserve(store, 16 * MIB), -ENOMEM);
+	tmem_fault_arm(TMEM_FAULT_FALLOCATE, 0, false);
+	for (uint32_t i = 0; i < 5120; i++)
+		ck_assert_int_eq(scene_put_random(pool, i, i + 1), TMEM_OK);
+	ck_assert_int_eq(tmem_flush_object(pool, &(struct tmem_oid){{1, 2, 3}}),
+			 TMEM_OK);
+	ck_assert_int_eq(tmem_store_set_budget(store, 16 * MIB), 0);
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	ck_assert_int_eq(tmem_store_check(store, stderr), 0);
+	tmem_store_close(store);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("reserve");
@@ -120,10 +179,13 @@ int main(void)
 	SRunner *runner;
 	int failed;
 
+	test_pages_init();
 	tcase_set_timeout(tcase, 240);
 	tcase_add_test(tcase, a_reserve_is_had_at_once);
 	tcase_add_test(tcase, what_cannot_be_promised_is_refused);
 	tcase_add_test(tcase, pages_come_back_from_a_reserve);
+	tcase_add_test(tcase, what_is_held_is_of_the_reserve);
+	tcase_add_test(tcase, refused_for_lack_of_memory);
 	suite_add_tcase(suite, tcase);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

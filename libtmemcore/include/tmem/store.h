@@ -101,7 +101,8 @@ int tmem_store_set_budget(struct tmem_store *store, uint64_t budget);
  * swap of its own host. From then on no put waits for the kernel to find
  * memory, which may wait for that put: it takes what background threads have
  * made ready, and is refused where that is gone. With the process's memory
- * locked, nothing of the arena is swapped. Cannot be undone. Returns 0;
+ * locked, nothing of the arena is swapped. Bytes that pages take up already
+ * are of the reserve. Cannot be undone. Returns 0, or, with nothing changed,
  * -EINVAL for no bytes, or more than 7/8 of the budget; -EAGAIN without
  * background threads; -EOPNOTSUPP before Linux 5.14; -ENOMEM when the reserve
  * cannot be had.
