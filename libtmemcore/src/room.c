@@ -7,11 +7,10 @@
  *   tmem_pool_coldest()  which pages could go; the caller writes them to
  *                        another place and flushes them
  *
- * Coldest is what CLOCK says, as for ephemeral pages that are evicted: a hand
- * takes a leaf's pages that were neither read nor replaced since it came by
- * last, clears the marks of the others and puts the leaf first among the old
- * ones. New leaves have a list of their own, as long as half of the pool is
- * new: what was read soon after it came does not make what is old younger.
+ * Coldest is what CLOCK says: a hand takes the leaf at the end of a shard's
+ * queue, of it the pages that were neither read nor replaced since it came by
+ * last, clears the marks of the others and puts the leaf first of all, as if it
+ * had just come.
  */
 #include "room.h"
 #include <errno.h>

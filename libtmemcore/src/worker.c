@@ -13,8 +13,8 @@
  * Whoever puts faster than the threads settle does the work himself. They have
  * the priority of the program's other threads, as they hold locks that those
  * wait for: at nice 19, beside four busy loops on two processors, puts and gets
- * stood still for half of the time, one of them for 3.7 s; so for 0.1 s, no
- * longer than who is put off the processor himself.
+ * stood still for half of the time, one of them for 3.7 s; so for a tenth, and
+ * 0.17 s, about as long as who is put off the processor himself.
  */
 #include "worker.h"
 #include <errno.h>
