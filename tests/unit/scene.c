@@ -205,6 +205,24 @@ bool scene_flush_at(struct tmem_pool *pool, uint64_t object, uint32_t index)
 	return r == TMEM_OK;
 }
 
+unsigned scene_fill(struct tmem_pool *pool, unsigned count, uint64_t seed)
+{
+	unsigned stored = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		stored += scene_put_at(pool, i / 64, i % 64, seed + i);
+	return stored;
+}
+
+unsigned scene_held(struct tmem_pool *pool, unsigned count, uint64_t seed)
+{
+	unsigned hits = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		hits += scene_get_at(pool, i / 64, i % 64, seed + i);
+	return hits;
+}
+
 uint64_t scene_stat(struct tmem_store *store, enum tmem_host_stat stat)
 {
 	uint64_t values[TMEM_HOST_STAT_COUNT];

@@ -68,6 +68,11 @@ bool scene_get_at(struct tmem_pool *pool, uint64_t object, uint32_t index,
 bool scene_flush_at(struct tmem_pool *pool, uint64_t object, uint32_t index);
 struct tmem_oid scene_oid(uint64_t object);
 
+/** Put count pages from object 0 on, 64 an object, seeds from seed on: how many
+ * were stored; and how many of them there are. */
+unsigned scene_fill(struct tmem_pool *pool, unsigned count, uint64_t seed);
+unsigned scene_held(struct tmem_pool *pool, unsigned count, uint64_t seed);
+
 uint64_t scene_stat(struct tmem_store *store, enum tmem_host_stat stat);
 uint64_t scene_pool_stat(struct tmem_pool *pool, enum tmem_pool_stat stat);
 /** Of a client by name; UINT64_MAX when there is none. */

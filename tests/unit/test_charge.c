@@ -30,26 +30,6 @@ static uint64_t pages(const char *name)
 	return scene_client_stat(store, name, TMEM_CLIENT_STAT_pages);
 }
 
-/* Put count pages from object 0 on, 64 an object, seeds from seed on. Returns
- * how many were stored. */
-static unsigned fill(struct tmem_pool *pool, unsigned count, uint64_t seed)
-{
-	unsigned stored = 0;
-
-	for (unsigned i = 0; i < count; i++)
-		stored += scene_put_at(pool, i / 64, i % 64, seed + i);
-	return stored;
-}
-
-static unsigned held(struct tmem_pool *pool, unsigned count, uint64_t seed)
-{
-	unsigned hits = 0;
-
-	for (unsigned i = 0; i < count; i++)
-		hits += scene_get_at(pool, i / 64, i % 64, seed + i);
-	return hits;
-}
-
 START_TEST(a_shared_content_is_charged_in_equal_parts)
 {
 	struct tmem_client *client[3];
@@ -92,8 +72,8 @@ START_TEST(a_shared_pool_is_charged_to_all_who_joined)
 	scene_authorise(store, "b", 1);
 	ck_assert_int_eq(scene_shared(a, 1, 0, &pool_a), 0);
 	ck_assert_int_eq(scene_shared(b, 1, 0, &pool_b), 0);
-	fill(pool_a, 1000, 1);
-	ck_assert_uint_eq(held(pool_b, 1000, 1), 1000);
+	scene_fill(pool_a, 1000, 1);
+	ck_assert_uint_eq(scene_held(pool_b, 1000, 1), 1000);
 	ck_assert_uint_eq(pages("a"), 500);
 	ck_assert_uint_eq(pages("b"), 500);
 	ck_assert_uint_eq(charged("a"), charged("b"));

@@ -49,26 +49,6 @@ static void *put_without_end(void *arg)
 	return NULL;
 }
 
-/* Put count pages from object 0 on, 64 an object, seeds from seed on. Returns
- * how many were stored. */
-static unsigned fill(struct tmem_pool *pool, unsigned count, uint64_t seed)
-{
-	unsigned stored = 0;
-
-	for (unsigned i = 0; i < count; i++)
-		stored += scene_put_at(pool, i / 64, i % 64, seed + i);
-	return stored;
-}
-
-static unsigned held(struct tmem_pool *pool, unsigned count, uint64_t seed)
-{
-	unsigned hits = 0;
-
-	for (unsigned i = 0; i < count; i++)
-		hits += scene_get_at(pool, i / 64, i % 64, seed + i);
-	return hits;
-}
-
 START_TEST(the_client_above_its_share_pays_and_not_the_one_below)
 {
 	struct tmem_client *small, *large;
@@ -79,15 +59,15 @@ START_TEST(the_client_above_its_share_pays_and_not_the_one_below)
 	large = scene_client(store, "large", NULL);
 	small_pool = scene_pool(small, "a", 0);
 	large_pool = scene_pool(large, "b", 0);
-	ck_assert_uint_eq(fill(small_pool, 500, 1), 500);
-	fill(large_pool, 30000, 100000);
+	ck_assert_uint_eq(scene_fill(small_pool, 500, 1), 500);
+	scene_fill(large_pool, 30000, 100000);
 	ck_assert_uint_gt(
 		scene_client_stat(store, "large", TMEM_CLIENT_STAT_evictions),
 		10000);
 	ck_assert_uint_eq(
 		scene_client_stat(store, "small", TMEM_CLIENT_STAT_evictions),
 		0);
-	ck_assert_uint_eq(held(small_pool, 500, 1), 500);
+	ck_assert_uint_eq(scene_held(small_pool, 500, 1), 500);
 	tmem_pool_free(small_pool);
 	tmem_pool_free(large_pool);
 	tmem_client_free(small);
@@ -133,14 +113,14 @@ START_TEST(a_scan_does_not_push_out_what_is_read)
 	store = scene_store(16 * MIB, -1);
 	client = scene_client(store, "a", NULL);
 	pool = scene_pool(client, "p", 0);
-	fill(pool, 1000, 1);
+	scene_fill(pool, 1000, 1);
 	for (unsigned round = 0; round < 60; round++) {
-		held(pool, 1000, 1);
+		scene_held(pool, 1000, 1);
 		for (unsigned i = 0; i < 500; i++)
 			scene_put_at(pool, 1000 + round, i,
 				     50000 + round * 500 + i);
 	}
-	hits = held(pool, 1000, 1);
+	hits = scene_held(pool, 1000, 1);
 	ck_assert_uint_gt(hits, 900);
 	tmem_pool_free(pool);
 	tmem_client_free(client);
@@ -168,14 +148,14 @@ START_TEST(a_cap_holds_whoever_else_has_room)
 	ck_assert_uint_gt(charged("capped"), MIB);
 	/* Persistent pages push the ephemeral ones out, then are refused. */
 	swap = scene_pool(capped, "swap", TMEM_POOL_PERSISTENT);
-	stored = fill(swap, 3000, 1);
+	stored = scene_fill(swap, 3000, 1);
 	ck_assert_uint_gt(stored, 500);
 	ck_assert_uint_lt(stored, 3000);
 	ck_assert_uint_le(charged("capped"), 2 * MIB);
 	ck_assert_uint_eq(scene_pool_stat(cache, TMEM_POOL_STAT_pages), 0);
 	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_refused_cap),
 			  3000 - stored);
-	ck_assert_uint_eq(held(swap, 3000, 1), stored);
+	ck_assert_uint_eq(scene_held(swap, 3000, 1), stored);
 	tmem_pool_free(cache);
 	tmem_pool_free(swap);
 	tmem_client_free(capped);
@@ -222,10 +202,10 @@ START_TEST(a_page_may_be_replaced_at_the_cap)
 	pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
 	set_client("a", (struct tmem_client_settings){.set = TMEM_SET_MAXMEM,
 						      .maxmem = 10 * 4096});
-	ck_assert_uint_eq(fill(pool, 11, 1), 10);
+	ck_assert_uint_eq(scene_fill(pool, 11, 1), 10);
 	for (unsigned i = 0; i < 10; i++)
 		ck_assert(scene_put_at(pool, 0, i, 100 + i));
-	ck_assert_uint_eq(held(pool, 10, 100), 10);
+	ck_assert_uint_eq(scene_held(pool, 10, 100), 10);
 	tmem_pool_free(pool);
 	tmem_client_free(client);
 	scene_close(store);
@@ -240,12 +220,12 @@ START_TEST(lowering_maxmem_evicts_down_to_it)
 	store = scene_store(64 * MIB, -1);
 	client = scene_client(store, "a", NULL);
 	pool = scene_pool(client, "p", 0);
-	fill(pool, 3000, 1);
+	scene_fill(pool, 3000, 1);
 	set_client("a", (struct tmem_client_settings){.set = TMEM_SET_MAXMEM,
 						      .maxmem = 4 * MIB});
 	ck_assert_uint_le(pages("a"), 1024);
 	ck_assert_uint_gt(pages("a"), 900);
-	fill(pool, 3000, 1);
+	scene_fill(pool, 3000, 1);
 	ck_assert_uint_le(pages("a"), 1024);
 	tmem_pool_free(pool);
 	tmem_client_free(client);
@@ -272,7 +252,7 @@ static void fill_with_both(unsigned mib)
 	}
 	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_ephemeral_pages), 0);
 	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_freeable), 0);
-	ck_assert_uint_eq(held(swap, i, 500000), i);
+	ck_assert_uint_eq(scene_held(swap, i, 500000), i);
 	tmem_pool_free(cache);
 	tmem_pool_free(swap);
 	tmem_client_free(client);
@@ -331,7 +311,7 @@ START_TEST(a_store_of_tiny_ephemeral_pages_still_takes_persistent_ones)
 	memset(page, 1, sizeof(page));
 	for (uint32_t i = 0; i < 400000; i++)
 		ck_assert_int_eq(tmem_put(cache, &oid, i, page), TMEM_OK);
-	stored = fill(swap, 8000, 1);
+	stored = scene_fill(swap, 8000, 1);
 	ck_assert_uint_gt(stored, 1500);
 	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_ephemeral_pages), 0);
 	tmem_pool_free(cache);
@@ -366,7 +346,7 @@ START_TEST(what_is_called_freeable_can_be_freed)
 	ck_assert_int_eq(tmem_store_reclaim(store, 1000 * MIB, &released), 0);
 	ck_assert_uint_ge(released, freeable);
 	ck_assert_uint_eq(tmem_store_freeable(store), 0);
-	ck_assert_uint_eq(held(swap, 3000, 70000), 3000);
+	ck_assert_uint_eq(scene_held(swap, 3000, 70000), 3000);
 	ck_assert_int_eq(tmem_store_reclaim(store, 0, &released), -EINVAL);
 	tmem_pool_free(cache);
 	tmem_pool_free(swap);
@@ -418,18 +398,18 @@ START_TEST(a_shrunken_budget_is_kept_and_a_wider_one_used)
 	client = scene_client(store, "a", NULL);
 	cache = scene_pool(client, "cache", 0);
 	swap = scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
-	fill(cache, 12000, 1);
-	fill(swap, 4000, 100000);
+	scene_fill(cache, 12000, 1);
+	scene_fill(swap, 4000, 100000);
 	ck_assert_int_eq(tmem_store_set_budget(store, 20 * MIB), 0);
 	ck_assert_uint_le(scene_stat(store, TMEM_HOST_STAT_used), 20 * MIB);
 	/* Less than the persistent pages need: kept, and puts refused, also
 	 * those that would find a slot. */
 	ck_assert_int_eq(tmem_store_set_budget(store, 5 * MIB), -ENOMEM);
 	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_ephemeral_pages), 0);
-	ck_assert_uint_eq(fill(cache, 100, 1), 0);
-	ck_assert_uint_eq(held(swap, 4000, 100000), 4000);
+	ck_assert_uint_eq(scene_fill(cache, 100, 1), 0);
+	ck_assert_uint_eq(scene_held(swap, 4000, 100000), 4000);
 	ck_assert_int_eq(tmem_store_set_budget(store, 32 * MIB), 0);
-	stored = fill(cache, 4000, 1);
+	stored = scene_fill(cache, 4000, 1);
 	ck_assert_uint_eq(stored, 4000);
 	ck_assert_int_eq(tmem_store_set_budget(store, MIB), -EINVAL);
 	ck_assert_int_eq(tmem_store_set_budget(store, 1024 * MIB + 1), -EINVAL);
@@ -509,7 +489,7 @@ START_TEST(the_frozen_are_refused_and_may_read_and_flush)
 	store = scene_store(16 * MIB, -1);
 	client = scene_client(store, "a", NULL);
 	pool = scene_pool(client, "p", TMEM_POOL_PERSISTENT);
-	fill(pool, 10, 1);
+	scene_fill(pool, 10, 1);
 	set_client("a", (struct tmem_client_settings){.set = TMEM_SET_FROZEN,
 						      .frozen = true});
 	/* Refused, and the old page is gone. */
