@@ -169,13 +169,16 @@ static int array_destroy(struct tmem_pool *pool)
 static int array_room(struct tmem_pool *pool, struct tmem_room *out)
 {
 	struct array_pool *array = array_of(pool);
+	int64_t limit, held;
 
-	if (!array->limit)
-		return -EOPNOTSUPP;
 	pthread_mutex_lock(&array->lock);
-	out->limit = (uint64_t)array->limit * TMEM_PAGE_SIZE;
-	out->free = ((int64_t)array->limit - array->held) * TMEM_PAGE_SIZE;
+	limit = array->limit;
+	held = array->held;
 	pthread_mutex_unlock(&array->lock);
+	if (!limit)
+		return -EOPNOTSUPP;
+	out->limit = (uint64_t)limit * TMEM_PAGE_SIZE;
+	out->free = (limit - held) * TMEM_PAGE_SIZE;
 	return 0;
 }
 
@@ -249,12 +252,22 @@ void test_array_pool_limit(struct tmem_pool *pool, uint32_t pages)
 
 void test_array_pool_lose(struct tmem_pool *pool, uint32_t index)
 {
-	drop(array_of(pool), index);
+	struct array_pool *array = array_of(pool);
+
+	pthread_mutex_lock(&array->lock);
+	drop(array, index);
+	pthread_mutex_unlock(&array->lock);
 }
 
 const uint8_t *test_array_pool_page(struct tmem_pool *pool, uint32_t index)
 {
-	return array_of(pool)->page[index];
+	struct array_pool *array = array_of(pool);
+	const uint8_t *page;
+
+	pthread_mutex_lock(&array->lock);
+	page = array->page[index];
+	pthread_mutex_unlock(&array->lock);
+	return page;
 }
 
 void test_array_pool_on_flush(struct tmem_pool *pool, test_array_pool_fn *hook,
@@ -271,12 +284,22 @@ void test_array_pool_on_get(struct tmem_pool *pool, test_array_pool_fn *hook,
 	array_of(pool)->on_get_arg = arg;
 }
 
+static unsigned count_of(struct array_pool *array, const unsigned *counter)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&array->lock);
+	count = *counter;
+	pthread_mutex_unlock(&array->lock);
+	return count;
+}
+
 unsigned test_array_pool_puts(struct tmem_pool *pool)
 {
-	return array_of(pool)->puts;
+	return count_of(array_of(pool), &array_of(pool)->puts);
 }
 
 unsigned test_array_pool_gets(struct tmem_pool *pool)
 {
-	return array_of(pool)->gets;
+	return count_of(array_of(pool), &array_of(pool)->gets);
 }
