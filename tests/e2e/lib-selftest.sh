@@ -35,6 +35,11 @@ grep -q 'skipped: this machine has no such thing' "$tmp/out" ||
 	fail "a skip without its reason"
 body "$two; kill -TERM \$\$; sleep 5"
 expect 143 "$undone"
+# Who read its output has gone.
+body "cleanup_fn touch '$tmp/undone'; cleanup_fn echo unheard
+	exec > >(exit) 2>&1; while :; do echo unheard; done"
+((status == 141)) || fail "status $status instead of 141"
+[[ -e $tmp/undone ]] || fail "clean-up ended when nobody listened"
 body 'cleanup_fn false'
 expect 1 ""
 

@@ -39,7 +39,7 @@ cleanup_fn() {
 
 run_cleanups() {
 	local status=$? i
-	trap '' INT TERM HUP
+	trap '' INT TERM HUP PIPE
 	trap - EXIT
 	set +e
 	if ((status != 0 && status != 77)); then
@@ -67,6 +67,7 @@ show_logs() {
 trap run_cleanups EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+trap 'exit 141' PIPE
 
 # Not /tmp, which may be a tmpfs: too small, and unlike a disk.
 tmp=$(mktemp -d "${TMPDIR:-/var/tmp}/tmem-test-$test_name.XXXXXX")
