@@ -7,12 +7,13 @@
  * Lines written to the file "control" in its root say what is to go wrong, and
  * each is in force when its write returns:
  *
- *   space BYTES            files together take no more of the disk
- *   fail KIND OFFSET LENGTH   reads, writes, punches or syncs (KIND read,
- * write, punch, sync) that touch the range fail with EIO delay KIND MS each
- * takes so much longer short BYTES            reads and writes do at most so
- * many at a time well                   nothing goes wrong any more; who waits
- * goes on
+ *   space BYTES              files together take no more of the disk
+ *   fail KIND OFFSET LENGTH  requests that touch the range fail with EIO
+ *   delay KIND MS            each takes so much longer
+ *   short BYTES              reads and writes do at most so many at a time
+ *   well                     nothing goes wrong any more; who waits goes on
+ *
+ * KIND is read, write, punch or sync.
  *
  * Reading it gives what was asked for since the last "well": a line a kind,
  * "KIND requests bytes".
@@ -34,6 +35,9 @@
 #include <time.h>
 #include <unistd.h>
 #include <dirent.h>
+
+/** Requests that may be held, and leave others a thread, such as "control". */
+#define THREADS 200u
 
 enum kind { READ, WRITE, PUNCH, SYNC, KINDS };
 
@@ -368,7 +372,8 @@ static int fs_unlink(const char *path)
 static void *fs_init(struct fuse_conn_info *connection,
 		     struct fuse_config *config)
 {
-	(void)connection;
+	/* Direct I/O that is under way at a time; the default is 12. */
+	connection->max_background = THREADS;
 	/* Whether somebody else changes what is below, the kernel asks. */
 	config->attr_timeout = 0;
 	config->entry_timeout = 0;
@@ -394,8 +399,13 @@ static const struct fuse_operations operations = {
 
 int main(int argc, char **argv)
 {
-	char *arguments[] = {argv[0], (char *)"-f", (char *)"-ofsname=faultfs",
-			     argc == 3 ? argv[2] : NULL, NULL};
+	char threads[32];
+	char *arguments[] = {argv[0],
+			     (char *)"-f",
+			     (char *)"-ofsname=faultfs",
+			     threads,
+			     argc == 3 ? argv[2] : NULL,
+			     NULL};
 
 	if (argc != 3) {
 		fprintf(stderr, "usage: faultfs DIRECTORY MOUNTPOINT\n");
@@ -406,5 +416,6 @@ int main(int argc, char **argv)
 		perror(argv[1]);
 		return 1;
 	}
-	return fuse_main(4, arguments, &operations, NULL);
+	snprintf(threads, sizeof(threads), "-omax_threads=%u", THREADS);
+	return fuse_main(5, arguments, &operations, NULL);
 }

@@ -57,3 +57,16 @@ mostly_overflowed() {
 		fail "only $pages pages of $bytes bytes went to the overflow file"
 	(($(nbd_stat "$1" overflow_errors) == 0)) || fail "the overflow file failed"
 }
+
+# The directory $tmp/below seen through faultfs, at $tmp/disk.
+start_faultfs() {
+	mkdir "$tmp/below" "$tmp/disk"
+	start_server faultfs_pid faultfs faultfs "$tmp/below" "$tmp/disk"
+	cleanup_fn umount --lazy "$tmp/disk"
+	wait_for 30 test -e "$tmp/disk/control" || fail "faultfs did not mount"
+}
+
+# What is to go wrong there: disk WORDS, as faultfs.c says.
+disk() {
+	echo "$*" >"$tmp/disk/control"
+}

@@ -9,16 +9,7 @@
 requires_fuse
 requires qemu-io --version
 
-mkdir "$tmp/below" "$tmp/disk"
-start_server faultfs_pid faultfs faultfs "$tmp/below" "$tmp/disk"
-cleanup_fn umount --lazy "$tmp/disk"
-wait_for 30 test -e "$tmp/disk/control" || fail "faultfs did not mount"
-disk() {
-	echo "$*" >"$tmp/disk/control"
-}
-# A test that ends early leaves nobody waiting for a slow disk.
-cleanup_fn disk well
-
+start_faultfs
 start_export disk --size 128M --overflow "$tmp/disk/overflow"
 
 io() {
