@@ -55,6 +55,16 @@ bool tmem_budget_try_charge(struct tmem_budget *budget, uint64_t bytes)
 	return true;
 }
 
+bool tmem_budget_fits(const struct tmem_budget *budget, uint64_t bytes)
+{
+	uint64_t limit =
+		atomic_load_explicit(&budget->limit, memory_order_relaxed);
+	uint64_t used =
+		atomic_load_explicit(&budget->used, memory_order_relaxed);
+
+	return used <= limit && bytes <= limit - used;
+}
+
 void tmem_budget_charge(struct tmem_budget *budget, uint64_t bytes)
 {
 	uint64_t used = atomic_fetch_add_explicit(&budget->used, bytes,

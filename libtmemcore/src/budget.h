@@ -25,6 +25,8 @@ struct tmem_budget {
 void tmem_budget_init(struct tmem_budget *budget, uint64_t limit);
 /** Charge bytes if they fit. Returns whether they did. */
 bool tmem_budget_try_charge(struct tmem_budget *budget, uint64_t bytes);
+/** Whether they would fit now. */
+bool tmem_budget_fits(const struct tmem_budget *budget, uint64_t bytes);
 /** Charge what cannot be refused: what a reopened arena holds, and records
  * without which pages could not be reached. */
 void tmem_budget_charge(struct tmem_budget *budget, uint64_t bytes);

@@ -88,16 +88,23 @@ static bool evict_batch(struct tmem_store *store, uint64_t bytes,
 	return sweep.pages;
 }
 
+/* Whether a put gives nothing back to the kernel: neither can it take anything
+ * (tmem_store_set_reserve()). */
+static bool keeps(const struct tmem_store *store)
+{
+	return tmem_arena_is_strict(&store->arena);
+}
+
 /* Young pages take up less room once they are settled. Returns bytes of pages
  * settled. */
-static uint64_t settle(struct tmem_store *store, uint64_t want)
+static uint64_t settle(struct tmem_store *store, uint64_t want, bool keep)
 {
 	uint64_t settled;
 
 	if (!tmem_nursery_pages(store))
 		return 0;
 	settled = tmem_settle_room(store, want);
-	give_back(store, want, false);
+	give_back(store, want, keep);
 	return settled;
 }
 
@@ -108,7 +115,7 @@ static uint64_t settle_full(struct tmem_store *store, uint64_t want)
 	uint64_t settled = 0, some;
 
 	do {
-		some = settle(store, want);
+		some = settle(store, want, keeps(store));
 		settled += some;
 	} while (some && tmem_budget_full(&store->budget,
 					  tmem_slab_spare(store->slabs)));
@@ -185,7 +192,7 @@ bool tmem_evict_cool(struct tmem_store *store)
 	tmem_lock_acquire(&store->compact);
 	do {
 		gained = tmem_cool_now(store, BATCH_MIN);
-		freed = give_back(store, BATCH_MIN, false);
+		freed = give_back(store, BATCH_MIN, keeps(store));
 	} while (gained && !freed);
 	if (freed)
 		atomic_fetch_add_explicit(&store->rooms, 1,
@@ -297,7 +304,7 @@ static bool settle_down(struct tmem_store *store, int64_t over,
 	if (down->young <= 0)
 		return false;
 	tmem_lock_acquire(&store->compact);
-	settled = settle(store, (uint64_t)at_most(over, BATCH_MAX));
+	settled = settle(store, (uint64_t)at_most(over, BATCH_MAX), false);
 	tmem_lock_release(&store->compact);
 	down->young -= (int64_t)settled;
 	return settled;

@@ -270,9 +270,15 @@ bool tmem_table_reserve(struct tmem_table *table)
 {
 	struct tmem_table_group *group;
 	struct chunk *chunk;
+	uint64_t bytes = 0;
 	uint32_t c;
 	int r = -EBUSY;
 
+	/* Else some of its parts would come and go. */
+	for (unsigned i = 0; i < table->parts; i++)
+		bytes += chunk_bytes(table, i);
+	if (!tmem_budget_fits(table->arena->budget, bytes))
+		return false;
 	tmem_lock_acquire(&table->lock);
 	if (!table->growing && table->empty <= table->keep && table->keep)
 		r = find_hole(table, &group);

@@ -4,10 +4,12 @@
  * is used, what is not is refused, and everything that was stored is there.
  */
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "arena-file.h"
 #include "fault.h"
 #include "scene.h"
+#include "worker.h"
 
 /* As raw pages, a reserve of 16 MiB has room for 4,096. */
 #define MANY 4096u
@@ -78,6 +80,34 @@ START_TEST(pages_come_back_from_a_reserve)
 }
 END_TEST
 
+static uint64_t blocks(int fd)
+{
+	struct stat st;
+
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+/* What was had stays, however much room puts have to make. */
+START_TEST(puts_give_nothing_back)
+{
+	int fd = test_arena_memfd();
+	uint64_t had;
+
+	open_at(fd, 1);
+	ck_assert_int_eq(tmem_store_set_reserve(store, 24 * MIB), 0);
+	/* Who tidies up may give something back. */
+	tmem_workers_pause(store);
+	had = blocks(fd);
+	for (uint32_t i = 0; i < 6 * MANY; i++)
+		(void)scene_put(pool, i, i + 1);
+	ck_assert_uint_eq(blocks(fd), had);
+	tmem_workers_resume(store);
+	close_all();
+	close(fd);
+}
+END_TEST
+
 /* Pages that are there are of the reserve: whoever takes up a swap device again
  * after its server died, or serves a second one, finds much of it used. */
 START_TEST(what_is_held_is_of_the_reserve)
@@ -120,6 +150,7 @@ int main(void)
 		a_reserve_is_had_at_once,
 		what_cannot_be_promised_is_refused,
 		pages_come_back_from_a_reserve,
+		puts_give_nothing_back,
 		what_is_held_is_of_the_reserve,
 		refused_for_lack_of_memory,
 	};
