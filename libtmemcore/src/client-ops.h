@@ -41,6 +41,9 @@ struct tmem_client_ops {
 	int (*flush_run)(struct tmem_pool *pool, const struct tmem_oid *oid,
 			 uint32_t index, uint64_t count);
 	int (*flush_object)(struct tmem_pool *pool, const struct tmem_oid *oid);
+	/** NULL: nothing to be done. */
+	void (*ahead)(struct tmem_pool *pool, const struct tmem_oid *oid,
+		      const uint32_t *indexes, unsigned count, bool put);
 	int (*pool_stats)(struct tmem_pool *pool, uint64_t *values);
 	/** NULL, all three: not supported. */
 	int (*pool_room)(struct tmem_pool *pool, struct tmem_room *out);

@@ -170,6 +170,13 @@ int tmem_flush_object(struct tmem_pool *pool, const struct tmem_oid *oid)
 	return pool->ops->flush_object(pool, oid);
 }
 
+void tmem_ahead(struct tmem_pool *pool, const struct tmem_oid *oid,
+		const uint32_t *indexes, unsigned count, bool put)
+{
+	if (pool->ops->ahead)
+		pool->ops->ahead(pool, oid, indexes, count, put);
+}
+
 int tmem_pool_stats(struct tmem_pool *pool, uint64_t *values)
 {
 	return pool->ops->pool_stats(pool, values);

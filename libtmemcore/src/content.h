@@ -120,6 +120,27 @@ tmem_content_prefetch_bytes(const struct tmem_contents *contents, uint32_t id)
 					tmem_content_load(contents, id).place));
 }
 
+/** Begin to fetch what giving a content's slot back takes: its slab's record,
+ * and once that is there, the slot's owner. Its word has been fetched; a handle
+ * names it meanwhile. */
+static inline void
+tmem_content_prefetch_slab(const struct tmem_contents *contents, uint32_t id)
+{
+	struct tmem_content_word w = tmem_content_load(contents, id);
+
+	if (w.codec != TMEM_CODEC_FILL)
+		tmem_slab_prefetch(contents->slabs, w.place);
+}
+
+static inline void
+tmem_content_prefetch_owner(const struct tmem_contents *contents, uint32_t id)
+{
+	struct tmem_content_word w = tmem_content_load(contents, id);
+
+	if (w.codec != TMEM_CODEC_FILL)
+		tmem_slab_prefetch_owner(contents->slabs, w.place);
+}
+
 /** Handles that name it (relaxed: a snapshot). */
 static inline uint32_t tmem_content_refs(const struct tmem_contents *contents,
 					 uint32_t id)

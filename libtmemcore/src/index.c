@@ -127,6 +127,53 @@ uint32_t tmem_index_find_object(struct tmem_index *index,
 	return id;
 }
 
+/* NULL: the object has no leaves. */
+static const uint32_t *leaf_head(struct tmem_index *index,
+				 struct tmem_shard *shard,
+				 const struct tmem_key *key)
+{
+	uint32_t object = tmem_index_find_object(index, shard, key);
+
+	if (!object)
+		return NULL;
+	return tmem_buckets_head(
+		&shard->leaves, (uint32_t)leaf_hash(index, object, key->block));
+}
+
+void tmem_index_prefetch_bucket(struct tmem_index *index,
+				struct tmem_shard *shard,
+				const struct tmem_key *key)
+{
+	const uint32_t *head = leaf_head(index, shard, key);
+
+	if (head)
+		__builtin_prefetch(head);
+}
+
+void tmem_index_prefetch_leaf(struct tmem_index *index,
+			      struct tmem_shard *shard,
+			      const struct tmem_key *key)
+{
+	const uint32_t *head = leaf_head(index, shard, key);
+
+	if (head && *head)
+		__builtin_prefetch(tmem_index_leaf(index, *head), 1);
+}
+
+void tmem_index_prefetch_next(struct tmem_index *index,
+			      struct tmem_shard *shard,
+			      const struct tmem_key *key)
+{
+	const uint32_t *head = leaf_head(index, shard, key);
+	const struct tmem_leaf *leaf;
+
+	if (!head || !*head)
+		return;
+	leaf = tmem_index_leaf(index, *head);
+	if (leaf->block != key->block && leaf->chain)
+		__builtin_prefetch(tmem_index_leaf(index, leaf->chain), 1);
+}
+
 uint32_t tmem_index_find_leaf(struct tmem_index *index,
 			      struct tmem_shard *shard,
 			      const struct tmem_key *key)

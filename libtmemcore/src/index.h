@@ -105,6 +105,17 @@ static inline struct tmem_leaf *tmem_index_leaf(const struct tmem_index *index,
 uint32_t tmem_index_find_object(struct tmem_index *index,
 				struct tmem_shard *shard,
 				const struct tmem_key *key);
+/** Begin to fetch the bucket that a key's leaf is in; once that is there, the
+ * first leaf of it; and once that is, the second, if need be. */
+void tmem_index_prefetch_bucket(struct tmem_index *index,
+				struct tmem_shard *shard,
+				const struct tmem_key *key);
+void tmem_index_prefetch_leaf(struct tmem_index *index,
+			      struct tmem_shard *shard,
+			      const struct tmem_key *key);
+void tmem_index_prefetch_next(struct tmem_index *index,
+			      struct tmem_shard *shard,
+			      const struct tmem_key *key);
 /** Id of the leaf of key, or 0. */
 uint32_t tmem_index_find_leaf(struct tmem_index *index,
 			      struct tmem_shard *shard,
@@ -127,8 +138,8 @@ void tmem_index_drop_leaf(struct tmem_index *index, struct tmem_shard *shard,
 void tmem_index_age_leaf(struct tmem_index *index, struct tmem_queue *queue,
 			 uint32_t leaf);
 
-/** Put a leaf at the head of its queue, as if it were new, unless its order must
- * stay. */
+/** Put a leaf at the head of its queue, as if it were new, unless its order
+ * must stay. */
 void tmem_index_renew_leaf(struct tmem_index *index, struct tmem_queue *queue,
 			   uint32_t leaf);
 

@@ -213,6 +213,19 @@ void tmem_nursery_leave(struct tmem_store *store, unsigned s, uint32_t content)
 	store->nursery.ring[s].died++;
 }
 
+void tmem_nursery_prefetch(const struct tmem_store *store, unsigned s,
+			   uint32_t content)
+{
+	const struct tmem_meta *meta =
+		tmem_content_meta(&store->contents, content);
+
+	tmem_lock_assert_held(&store->index.shard[s].lock);
+	if (tmem_content_load(&store->contents, content).codec ==
+	    TMEM_CODEC_YOUNG)
+		__builtin_prefetch(
+			entry_at(&store->nursery.ring[s], meta->hash), 1);
+}
+
 uint64_t tmem_nursery_charged(struct tmem_store *store,
 			      const struct tmem_client_state *client,
 			      const struct tmem_pool_state *pool)

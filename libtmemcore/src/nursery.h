@@ -92,6 +92,11 @@ void tmem_nursery_enter(struct tmem_store *store, unsigned s, uint32_t leaf,
  * is young. */
 void tmem_nursery_leave(struct tmem_store *store, unsigned s, uint32_t content);
 
+/** Under the shard's lock: begin to fetch a content's entry, if it is young and
+ * still named. Its word and meta record have been fetched. */
+void tmem_nursery_prefetch(const struct tmem_store *store, unsigned s,
+			   uint32_t content);
+
 /** Under the shard's lock, for who settles: copy the oldest entries, or the
  * oldest of those of age, and pin their contents. Nobody else gets any of this
  * shard until tmem_nursery_unclaim(). Returns how many; *busy says that

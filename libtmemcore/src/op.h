@@ -19,5 +19,7 @@ int tmem_op_get_run(struct tmem_pool *pool, const struct tmem_oid *oid,
 int tmem_op_flush_run(struct tmem_pool *pool, const struct tmem_oid *oid,
 		      uint32_t index, uint64_t count);
 int tmem_op_flush_object(struct tmem_pool *pool, const struct tmem_oid *oid);
+void tmem_op_ahead(struct tmem_pool *pool, const struct tmem_oid *oid,
+		   const uint32_t *indexes, unsigned count, bool put);
 
 #endif

@@ -252,6 +252,7 @@ static const struct tmem_client_ops local_ops = {
 	.get_run = tmem_op_get_run,
 	.flush_run = tmem_op_flush_run,
 	.flush_object = tmem_op_flush_object,
+	.ahead = tmem_op_ahead,
 	.pool_stats = tmem_stats_of_use,
 	.pool_room = tmem_room_of_pool,
 	.pool_coldest = tmem_room_coldest,

@@ -43,6 +43,21 @@ enum tmem_kind tmem_slab_kind(const struct tmem_slabs *slabs, uint64_t place)
 	return slab_map_kind(slab_map_of(slab_at(slabs, slab_id(place))));
 }
 
+void tmem_slab_prefetch(const struct tmem_slabs *slabs, uint64_t place)
+{
+	__builtin_prefetch(slab_at(slabs, slab_id(place)), 1);
+}
+
+void tmem_slab_prefetch_owner(const struct tmem_slabs *slabs, uint64_t place)
+{
+	const struct slab *slab = slab_at(slabs, slab_id(place));
+
+	__builtin_prefetch(slab->owner + slab_offset(place) /
+						 slab_slot_bytes(slab_map_class(
+							 slab_map_of(slab))),
+			   1);
+}
+
 /* Lists ------------------------------------------------------------------- */
 
 static void link_slab(struct tmem_slabs *slabs, struct slab_class *c,

@@ -86,6 +86,11 @@ void tmem_slab_free_many(struct tmem_slabs *slabs, const uint64_t *places,
  * the puncher. */
 void tmem_slab_end_all(struct tmem_slabs *slabs, struct tmem_slab_ends *ends);
 
+/** Begin to fetch the record of the slab that a place is in, and once that is
+ * there, of the slot's owner. The slot is in use. */
+void tmem_slab_prefetch(const struct tmem_slabs *slabs, uint64_t place);
+void tmem_slab_prefetch_owner(const struct tmem_slabs *slabs, uint64_t place);
+
 void *tmem_slab_at(const struct tmem_slabs *slabs, uint64_t place);
 /** Bytes of the slot at place, which is in use. */
 uint32_t tmem_slab_bytes_at(const struct tmem_slabs *slabs, uint64_t place);

@@ -3,6 +3,9 @@
 #include "model.h"
 
 #include <string.h>
+
+/* Pages fetched ahead at a time. */
+#define AHEAD 16u
 #include "pages.h"
 
 /* Where a step works. */
@@ -90,6 +93,19 @@ static void flush(struct worker *worker)
 	check_found(worker, &t, r == TMEM_OK, least, most);
 }
 
+/* As whoever gets or puts pages one by one would. */
+static void look_ahead(struct worker *worker, const struct target *t, bool put)
+{
+	uint32_t indexes[AHEAD];
+	unsigned count = t->count < AHEAD ? t->count : AHEAD;
+
+	if (test_random_below(&worker->random, 2))
+		return;
+	for (unsigned i = 0; i < count; i++)
+		indexes[i] = t->index + i;
+	tmem_ahead(t->pool, &t->oid, indexes, count, put);
+}
+
 static void put_run(struct worker *worker)
 {
 	struct model *model = worker->workload->world->model;
@@ -107,6 +123,7 @@ static void put_run(struct worker *worker)
 		test_page(worker->bytes + i * TMEM_PAGE_SIZE, seed);
 		exact_put_starts(&t.page[i], seed);
 	}
+	look_ahead(worker, &t, true);
 	memset(outcome, 0xff, sizeof(outcome));
 	r = (replace ? tmem_replace_run : tmem_put_run)(
 		t.pool, &t.oid, t.index, t.count, worker->bytes, outcome);
@@ -128,6 +145,7 @@ static void get_run(struct worker *worker)
 	unsigned hits = 0;
 	int r;
 
+	look_ahead(worker, &t, false);
 	memset(outcome, 0xff, sizeof(outcome));
 	r = tmem_get_run(t.pool, &t.oid, t.index, t.count, worker->bytes,
 			 outcome);

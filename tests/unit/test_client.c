@@ -235,6 +235,38 @@ START_TEST(outcomes_of_a_run_are_each_page_s)
 }
 END_TEST
 
+/* Of whatever is there: young and compressed pages, fill pages, none. */
+START_TEST(fetching_ahead_changes_nothing)
+{
+	struct tmem_store *store = scene_store_young(64 * MIB, -1, 8 * MIB, 0);
+	struct tmem_client *client = scene_client(store, "guest", NULL);
+	struct tmem_pool *pool =
+		scene_pool(client, "swap", TMEM_POOL_PERSISTENT);
+	uint32_t indexes[16] = {UINT32_MAX};
+
+	tmem_ahead(pool, &oid, indexes, 1, true);
+	for (uint32_t n = 0; n < 100; n++)
+		ck_assert_int_eq(scene_put(pool, n, n + 1), TMEM_OK);
+	ck_assert_int_eq(tmem_store_settle(store), 0);
+	for (uint32_t n = 0; n < 100; n += 3)
+		ck_assert_int_eq(scene_put(pool, n, n + 101), TMEM_OK);
+	for (uint32_t n = 0; n < 110; n += 5) {
+		for (uint32_t i = 0; i < 16; i++)
+			indexes[i] = n + (i ^ 5);
+		tmem_ahead(pool, &oid, indexes, 16, n % 2);
+	}
+	tmem_ahead(pool, &oid, indexes, 0, true);
+	ck_assert_uint_eq(scene_pool_stat(pool, TMEM_POOL_STAT_gets), 0);
+	scene_check(store);
+	for (uint32_t n = 0; n < 100; n++)
+		ck_assert_uint_eq(scene_get(pool, n), n + (n % 3 ? 1 : 101));
+	ck_assert_uint_eq(scene_get(pool, 100), 0);
+	tmem_pool_free(pool);
+	tmem_client_free(client);
+	scene_close(store);
+}
+END_TEST
+
 /* Many objects, each bit of the id and of the index telling. */
 START_TEST(every_bit_of_a_handle_counts)
 {
@@ -430,6 +462,7 @@ int main(void)
 	tcase_add_test(tests, exclusive_get_removes);
 	tcase_add_test(tests, runs_have_bounds);
 	tcase_add_test(tests, outcomes_of_a_run_are_each_page_s);
+	tcase_add_test(tests, fetching_ahead_changes_nothing);
 	tcase_add_test(tests, every_bit_of_a_handle_counts);
 	tcase_add_loop_test(tests, every_codec_gives_pages_back, 1,
 			    TMEM_CODEC_COUNT);

@@ -197,6 +197,36 @@ START_TEST(errors_reach_the_request_they_are_of)
 }
 END_TEST
 
+/* What is looked at ahead of time is answered in its turn. */
+START_TEST(requests_that_arrive_together)
+{
+	uint8_t page[TMEM_PAGE_SIZE], golden[TMEM_PAGE_SIZE];
+
+	client_begin(false);
+	for (unsigned i = 0; i < 100; i++) {
+		client_say_write(i % 50 * 4096, 4096, (uint8_t)i);
+		if (i % 7 == 0)
+			client_say_request(NBD_CMD_READ, 0, i % 50 * 4096,
+					   4096);
+		if (i % 31 == 0)
+			client_say_write(CLIENT_SIZE, 4096, 'x');
+	}
+	client_send();
+	for (unsigned i = 0; i < 100; i++) {
+		ck_assert_uint_eq(client_hear_simple(), 0);
+		if (i % 7 == 0) {
+			ck_assert_uint_eq(client_hear_simple(), 0);
+			client_hear(page, sizeof(page));
+			memset(golden, (int)i, sizeof(golden));
+			ck_assert_mem_eq(page, golden, sizeof(page));
+		}
+		if (i % 31 == 0)
+			ck_assert_uint_eq(client_hear_simple(), NBD_ENOSPC);
+	}
+	client_end();
+}
+END_TEST
+
 START_TEST(read_only_device_is_not_written)
 {
 	client_scene.info.read_only = true;
@@ -354,6 +384,7 @@ int main(void)
 	tcase_add_test(replies, simple_replies_to_those_who_want_no_others);
 	tcase_add_test(replies, block_status_in_golden_bytes);
 	tcase_add_test(replies, errors_reach_the_request_they_are_of);
+	tcase_add_test(replies, requests_that_arrive_together);
 	tcase_add_test(replies, read_only_device_is_not_written);
 	suite_add_tcase(suite, replies);
 	tcase_set_timeout(hostile, 60);

@@ -31,6 +31,7 @@ struct nbd_connection {
 	struct nbd_session session;
 	struct nbd_io io;
 	struct nbd_tasks tasks;
+	unsigned ahead; /* requests to come that have been looked at */
 };
 
 /** Prepare to serve the client behind fd, which stays the caller's.

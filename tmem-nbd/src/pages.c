@@ -53,6 +53,12 @@ uint64_t nbd_pages_find(const struct nbd_device *device, uint64_t first,
 	return page;
 }
 
+void nbd_pages_ahead(struct nbd_device *device, const uint32_t *pages,
+		     unsigned count, bool put)
+{
+	tmem_ahead(device->pool, &nbd_device_oid, pages, count, put);
+}
+
 /* Reading ----------------------------------------------------------------- */
 
 bool nbd_pages_get(struct nbd_device *device, const struct nbd_range *range,

@@ -14,6 +14,11 @@
 bool nbd_pages_get(struct nbd_device *device, const struct nbd_range *range,
 		   uint8_t *to);
 
+/** Pages are about to be read, or put: have the store begin to fetch what it
+ * knows of them. */
+void nbd_pages_ahead(struct nbd_device *device, const uint32_t *pages,
+		     unsigned count, bool put);
+
 /*
  * Reading and writing in two steps: begin does all that needs no file, and
  * leaves what does under way; end, once transfer->left is 0, the rest. The

@@ -221,6 +221,14 @@ int nbd_stream_need(struct nbd_stream *stream, size_t length,
 	return 0;
 }
 
+const uint8_t *nbd_stream_peek(const struct nbd_stream *stream, size_t skip,
+			       size_t length)
+{
+	if (stream->in_end - stream->in_start < skip + length)
+		return NULL;
+	return stream->in + stream->in_start + skip;
+}
+
 void nbd_stream_take(struct nbd_stream *stream, size_t length)
 {
 	assert(length <= stream->in_end - stream->in_start);

@@ -57,6 +57,11 @@ void nbd_stream_untimed(struct nbd_stream *stream);
 int nbd_stream_need(struct nbd_stream *stream, size_t length,
 		    const uint8_t **at);
 
+/** What has been received beyond the first skip bytes that are not taken yet, if
+ * that is at least length bytes, or NULL. */
+const uint8_t *nbd_stream_peek(const struct nbd_stream *stream, size_t skip,
+			       size_t length);
+
 /** Take length bytes, which need() has seen. */
 void nbd_stream_take(struct nbd_stream *stream, size_t length);
 

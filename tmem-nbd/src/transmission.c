@@ -18,7 +18,11 @@
 #include <errno.h>
 #include "access.h"
 #include "connection.h"
+#include "pages.h"
 #include "reply.h"
+
+/** Requests that are looked at together. */
+#define AHEAD_MAX 16u
 
 /** A request on its way. */
 struct job {
@@ -247,6 +251,44 @@ static int begin(struct nbd_connection *c, struct job *job)
 	}
 }
 
+/** Have the store begin to fetch what it knows of the pages of all requests
+ * that have arrived, if these are several. */
+static void look_ahead(struct nbd_connection *c)
+{
+	uint32_t gets[AHEAD_MAX], puts[AHEAD_MAX];
+	unsigned get_count = 0, put_count = 0;
+	struct nbd_request request;
+	const uint8_t *at;
+	size_t skip = 0;
+
+	if (c->ahead) {
+		c->ahead--;
+		return;
+	}
+	for (; c->ahead < AHEAD_MAX; c->ahead++) {
+		at = nbd_stream_peek(&c->stream, skip, NBD_REQUEST_SIZE);
+		if (!at || !nbd_request_decode(at, &request))
+			break;
+		skip += NBD_REQUEST_SIZE;
+		if (nbd_request_validate(&request, &c->session))
+			break;
+		if (request.type == NBD_CMD_READ) {
+			gets[get_count++] =
+				(uint32_t)(request.offset / TMEM_PAGE_SIZE);
+		} else if (request.type == NBD_CMD_WRITE) {
+			puts[put_count++] =
+				(uint32_t)(request.offset / TMEM_PAGE_SIZE);
+			skip += request.length;
+		}
+	}
+	if (get_count > 1)
+		nbd_pages_ahead(c->info->device, gets, get_count, false);
+	if (put_count > 1)
+		nbd_pages_ahead(c->info->device, puts, put_count, true);
+	if (c->ahead)
+		c->ahead--;
+}
+
 static int serve(struct nbd_connection *c)
 {
 	enum nbd_error error;
@@ -259,6 +301,7 @@ static int serve(struct nbd_connection *c)
 		r = nbd_stream_need(&c->stream, NBD_REQUEST_SIZE, &at);
 		if (r < 0)
 			return r;
+		look_ahead(c);
 		if (!nbd_request_decode(at, &job.request))
 			return -EPROTO;
 		nbd_stream_take(&c->stream, NBD_REQUEST_SIZE);

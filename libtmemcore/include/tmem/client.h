@@ -179,6 +179,15 @@ int tmem_flush_run(struct tmem_pool *pool, const struct tmem_oid *oid,
 int tmem_flush_object(struct tmem_pool *pool, const struct tmem_oid *oid);
 
 /**
+ * The caller is about to get, or put, these pages of one object, a dozen or so,
+ * one after the other: begin to fetch from memory, for all of them at once,
+ * what the store has to look at. Nothing changes, and pages that are not there
+ * do no harm; of one page alone nothing is gained. Attached, nothing is done.
+ */
+void tmem_ahead(struct tmem_pool *pool, const struct tmem_oid *oid,
+		const uint32_t *indexes, unsigned count, bool put);
+
+/**
  * Pool counters as enum tmem_pool_stat indexes them (tmem/stats.h). Returns
  * 0 or -ENOTCONN.
  */
