@@ -154,6 +154,18 @@ static void free_ring(struct tmem_store *store, struct tmem_young_ring *ring)
 	ring->size = 0;
 }
 
+static void free_empty_rings(struct tmem_store *store)
+{
+	for (unsigned s = 0; s < TMEM_SHARDS; s++) {
+		struct tmem_young_ring *ring = &store->nursery.ring[s];
+
+		tmem_lock_acquire(&store->index.shard[s].lock);
+		if (ring->head == ring->tail)
+			free_ring(store, ring);
+		tmem_lock_release(&store->index.shard[s].lock);
+	}
+}
+
 static void count_young(struct tmem_store *store, uint32_t leaf, uint32_t more)
 {
 	atomic_fetch_add_explicit(&tmem_store_leaf_pool(store, leaf)->young,
@@ -324,13 +336,14 @@ void tmem_nursery_came(struct tmem_store *store)
 		tmem_worker_wake(store);
 }
 
-/* No pages: nothing to do until one comes. */
+/* No pages: nothing to do until one comes, and no tick that frees rings. */
 static bool doze(struct tmem_store *store)
 {
 	struct tmem_nursery *nursery = &store->nursery;
 
 	atomic_store(&nursery->hurry, false);
-	atomic_store(&nursery->awake, false);
+	if (atomic_exchange(&nursery->awake, false))
+		free_empty_rings(store);
 	if (!tmem_nursery_pages(store))
 		return true;
 	atomic_store(&nursery->awake, true);

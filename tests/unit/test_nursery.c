@@ -729,8 +729,17 @@ static bool has_our_priority(const char *task)
 	       getpriority(PRIO_PROCESS, 0);
 }
 
+static uint32_t ring_entries(void)
+{
+	uint32_t entries = 0;
+
+	for (unsigned s = 0; s < TMEM_SHARDS; s++)
+		entries += store->nursery.ring[s].size;
+	return entries;
+}
+
 /* Pages settle with nobody asking for it, and then nothing moves any more, not
- * even a timer. */
+ * even a timer; nor is there memory for pages to come. */
 START_TEST(idle)
 {
 	close_all();
@@ -743,6 +752,7 @@ START_TEST(idle)
 	while (young())
 		sched_yield();
 	until_all_threads(3, sleeps_for_good);
+	ck_assert_uint_eq(ring_entries(), 0);
 	ck_assert_uint_eq(scene_stat(store, TMEM_HOST_STAT_lz4_contents),
 			  PAGES);
 	close_all();
