@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include "fault.h"
+#include "protect.h"
 
 /* What malloc adds to a block, near enough. */
 #define MALLOC_HEAD 16u
@@ -151,7 +152,8 @@ void tmem_budget_trim(struct tmem_budget *budget)
 	uint64_t high =
 		atomic_load_explicit(&budget->high, memory_order_relaxed);
 
-	if (high < private + TRIM_LEAST)
+	if (high < private + TRIM_LEAST ||
+	    tmem_protection() & TMEM_PROTECT_TOUCHED)
 		return;
 	atomic_store_explicit(&budget->high, private, memory_order_relaxed);
 	malloc_trim(0);

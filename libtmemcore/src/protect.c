@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,8 +18,8 @@
 /* Not never (-1000): a leak must not take the whole host with it. */
 #define PROTECT_OOM_SCORE "-900"
 
-/* Bytes of heap to have ready. */
-#define PROTECT_HEAP (1 << 20)
+/* Bytes of heap to have ready, at least. */
+#define PROTECT_HEAP ((size_t)1 << 20)
 
 /*
  * MCL_ONFAULT locks what is touched, and no more: the arena is sparse. With a
@@ -51,24 +52,30 @@ static bool protect_spare(void)
 	return n > 0 && atoi(text) <= atoi(PROTECT_OOM_SCORE);
 }
 
-/* Written before there are other threads. */
-static unsigned protection;
+/* Relaxed: it guards nothing. */
+static _Atomic(unsigned) protection;
 
 unsigned tmem_protection(void)
 {
-	return protection;
+	return atomic_load_explicit(&protection, memory_order_relaxed);
+}
+
+static void protect_add(unsigned more)
+{
+	atomic_fetch_or_explicit(&protection, more, memory_order_relaxed);
 }
 
 unsigned tmem_protect(void)
 {
-	protection = 0;
+	/* One heap for all threads, so that there is one to have ready. */
+	mallopt(M_ARENA_MAX, 1);
 	if (protect_lock())
-		protection |= TMEM_PROTECT_LOCKED;
+		protect_add(TMEM_PROTECT_LOCKED);
 	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0)
-		protection |= TMEM_PROTECT_MARKED;
+		protect_add(TMEM_PROTECT_MARKED);
 	if (protect_spare())
-		protection |= TMEM_PROTECT_SPARED;
-	return protection;
+		protect_add(TMEM_PROTECT_SPARED);
+	return tmem_protection();
 }
 
 /* Lock a mapping whole, as a line of /proc/self/maps has it. What cannot be
@@ -84,19 +91,36 @@ static void protect_touch_mapping(const char *line)
 		(void)mlock((const void *)start, end - start);
 }
 
-int tmem_protect_touch(void)
+/* Have the heap grow by so much at once, and not be given back: what frees and
+ * allocates goes on without the kernel. A thread that grew it would wait for
+ * memory with malloc's lock, the address space's and some of its own. */
+static int protect_heap(size_t bytes)
+{
+	void *volatile block;
+
+	protect_add(TMEM_PROTECT_TOUCHED);
+	mallopt(M_TOP_PAD, (int)PROTECT_HEAP);
+	mallopt(M_TRIM_THRESHOLD, INT_MAX);
+	mallopt(M_MMAP_MAX, 0);
+	block = malloc(bytes > PROTECT_HEAP ? bytes : PROTECT_HEAP);
+	if (!block)
+		return -ENOMEM;
+	free(block);
+	return 0;
+}
+
+int tmem_protect_touch(size_t heap)
 {
 	char line[PATH_MAX + 128];
 	FILE *maps;
+	int r;
 
-	/* The heap grows ahead of its use, and is not given back: what frees
-	 * and allocates goes on without the kernel. */
-	mallopt(M_TOP_PAD, PROTECT_HEAP);
-	mallopt(M_TRIM_THRESHOLD, INT_MAX);
 	/* What comes is touched as it comes, what there is stays as it is. */
 	if (mlockall(MCL_FUTURE) < 0)
 		return -errno;
-	free(malloc(PROTECT_HEAP));
+	r = protect_heap(heap);
+	if (r < 0)
+		return r;
 	maps = fopen("/proc/self/maps", "re");
 	if (!maps)
 		return -errno;

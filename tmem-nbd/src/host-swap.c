@@ -14,6 +14,10 @@
  * and comes when the host has memory to spare. */
 #define RESERVE_OF(budget) ((budget) / 4 * 3)
 
+/* What a store of that budget has on the heap when it is full, and twice as
+ * much to be safe from holes. */
+#define HEAP_OF(budget) ((budget) / 64 + (4u << 20))
+
 static int check_protection(char *why, size_t why_size)
 {
 	unsigned protection = tmem_protection();
@@ -70,18 +74,19 @@ static int check_overflow(int fd, char *why, size_t why_size)
 	return -EINVAL;
 }
 
-static uint64_t reserve_of(struct tmem_store *store)
+static uint64_t budget_of(struct tmem_store *store)
 {
 	uint64_t values[TMEM_HOST_STAT_COUNT];
 
 	tmem_store_stats(store, values);
-	return RESERVE_OF(values[TMEM_HOST_STAT_budget]);
+	return values[TMEM_HOST_STAT_budget];
 }
 
 int nbd_host_swap_prepare(const struct tmem_nbd_export_config *config,
 			  struct nbd_overflow *overflow, char *why,
 			  size_t why_size)
 {
+	uint64_t budget = budget_of(config->store);
 	int r;
 
 	r = check_protection(why, why_size);
@@ -97,7 +102,7 @@ int nbd_host_swap_prepare(const struct tmem_nbd_export_config *config,
 			strerror(-r));
 		return r;
 	}
-	r = tmem_store_set_reserve(config->store, reserve_of(config->store));
+	r = tmem_store_set_reserve(config->store, RESERVE_OF(budget));
 	if (r < 0) {
 		snprintf(why, why_size,
 			 "the store cannot keep a reserve for host swap: %s",
@@ -107,7 +112,7 @@ int nbd_host_swap_prepare(const struct tmem_nbd_export_config *config,
 				 : "raise its budget, or have less in it");
 		return r;
 	}
-	r = tmem_protect_touch();
+	r = tmem_protect_touch(HEAP_OF(budget));
 	if (r < 0)
 		snprintf(why, why_size,
 			 "locking memory for host swap failed: %s",

@@ -242,7 +242,7 @@ int nbd_keeper_run(struct nbd_server *server, int sock)
 	tmem_message_deinit(&reply);
 	/* It has work to do when tmemd, and with it the swap, is gone. */
 	if (!r && server->options->host_swap)
-		r = tmem_protect_touch();
+		r = tmem_protect_touch(0);
 	if (!r) {
 		server->begun = true;
 		r = nbd_daemon_ready(&server->daemon);
