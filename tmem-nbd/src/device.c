@@ -63,18 +63,20 @@ static int find(const struct tmem_nbd_export_config *config,
 					      sizeof(record_magic));
 	if (config->overflow_fd < 0)
 		return 0;
-	r = nbd_overflow_probe(config->overflow_fd, &found->header);
+	r = nbd_overflow_is_disk(config->overflow_fd) && !config->host_swap
+		    ? -EOPNOTSUPP
+		    : nbd_overflow_probe(config->overflow_fd, &found->header);
 	found->formatted = !r;
 	if (!r || r == -ENODATA)
 		return 0;
 	if (r == -EMEDIUMTYPE)
 		snprintf(
 			why, why_size,
-			"the overflow file is not empty and not an overflow file: name another, or empty it if its data is not needed");
+			"the overflow file is not empty and not an overflow file: name another, or empty it if its data is not needed (a disk: blkdiscard -z)");
 	else if (r == -EOPNOTSUPP)
 		snprintf(
 			why, why_size,
-			"the overflow file is no regular file: of a disk or partition, name a file in a file system on it");
+			"the overflow file is no regular file: of a disk or partition, name a file in a file system on it, unless it is for --host-swap");
 	else if (r == -EBUSY)
 		snprintf(
 			why, why_size,
@@ -305,7 +307,8 @@ static int make(const struct tmem_nbd_export_config *config,
 	r = nbd_page_map_init(&device->spilled, device->pages, false);
 	if (r < 0)
 		goto err3;
-	if (config->overflow_fd >= 0)
+	/* A new one has nothing in its file. */
+	if (config->overflow_fd >= 0 && found->kept)
 		r = nbd_overflow_scan(&device->overflow, &device->spilled);
 	if (r < 0)
 		goto err4;

@@ -399,6 +399,20 @@ new_export(const struct tmem_nbd_export_config *config)
 	return nbd;
 }
 
+/** Close a device that is not to be served. One that was new is nobody's: it
+ * must not be in the way of the next. */
+static void abandon(struct tmem_nbd_export *nbd)
+{
+	struct nbd_device *device = nbd->info.device;
+
+	if (device->exact) {
+		if (nbd->overflow_fd >= 0)
+			(void)nbd_overflow_erase(nbd->overflow_fd);
+		(void)tmem_flush_object(nbd->pool, &nbd_device_record_oid);
+	}
+	nbd_device_close(device);
+}
+
 int tmem_nbd_export_start(const struct tmem_nbd_export_config *config,
 			  struct tmem_nbd_export **out, char *why,
 			  size_t why_size)
@@ -407,6 +421,8 @@ int tmem_nbd_export_start(const struct tmem_nbd_export_config *config,
 	int r;
 
 	r = check_config(config, why, why_size);
+	if (!r && config->host_swap)
+		r = nbd_host_swap_check(config, why, why_size);
 	if (r < 0)
 		return r;
 	nbd = new_export(config);
@@ -426,8 +442,7 @@ int tmem_nbd_export_start(const struct tmem_nbd_export_config *config,
 	nbd->info.device->host_swap = config->host_swap;
 	/* Its maps are there. Threads come later, touched as they come. */
 	if (config->host_swap)
-		r = nbd_host_swap_prepare(config, &nbd->info.device->overflow,
-					  why, why_size);
+		r = nbd_host_swap_prepare(config, why, why_size);
 	if (r < 0)
 		goto err3;
 	r = nbd_writeout_start(nbd->info.device);
@@ -444,7 +459,7 @@ int tmem_nbd_export_start(const struct tmem_nbd_export_config *config,
 err4:
 	nbd_writeout_stop(nbd->info.device);
 err3:
-	nbd_device_close(nbd->info.device);
+	abandon(nbd);
 err2:
 	tmem_pool_free(nbd->pool);
 	tmem_client_free(nbd->client);

@@ -3,10 +3,12 @@
 #include "host-swap.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statfs.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 #include "log.h"
 #include "protect.h"
 
@@ -39,14 +41,30 @@ static int check_protection(char *why, size_t why_size)
 	return 0;
 }
 
-/** Whether the file is on a file system that would itself need memory, or a
- * process that may be swapped. */
-static bool is_in_memory(int fd)
+/** Whether fd is a disk that is not made of memory, of a file, or of a server
+ * like this one: the name of a partition begins with its disk's. */
+static bool is_real_disk(int fd)
 {
-	struct statfs fs;
+	static const char *const others[] = {"loop", "nbd", "ram", "zram"};
+	char path[64], target[PATH_MAX];
+	const char *name;
+	struct stat st;
+	ssize_t n;
 
-	return fstatfs(fd, &fs) || fs.f_type == TMPFS_MAGIC ||
-	       fs.f_type == RAMFS_MAGIC || fs.f_type == FUSE_SUPER_MAGIC;
+	if (fstat(fd, &st) || !S_ISBLK(st.st_mode))
+		return false;
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(st.st_rdev),
+		 minor(st.st_rdev));
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return false;
+	target[n] = '\0';
+	name = strrchr(target, '/');
+	name = name ? name + 1 : target;
+	for (unsigned i = 0; i < sizeof(others) / sizeof(*others); i++)
+		if (!strncmp(name, others[i], strlen(others[i])))
+			return false;
+	return true;
 }
 
 static int check_overflow(int fd, char *why, size_t why_size)
@@ -56,21 +74,20 @@ static int check_overflow(int fd, char *why, size_t why_size)
 	if (fd < 0) {
 		snprintf(
 			why, why_size,
-			"host swap needs an overflow file, for pages that the store has no memory for: give --overflow");
+			"host swap needs an overflow disk or partition, for pages that the store has no memory for: give --overflow");
 		return -EINVAL;
 	}
-	if (is_in_memory(fd)) {
+	if (!is_real_disk(fd)) {
 		snprintf(
 			why, why_size,
-			"host swap needs an overflow file on a disk: tmpfs and FUSE need memory themselves");
+			"host swap needs a disk or partition as --overflow: a file system, and what is over one, may wait for memory that only swap can free");
 		return -EINVAL;
 	}
 	flags = fcntl(fd, F_GETFL);
 	if (flags >= 0 && !fcntl(fd, F_SETFL, flags | O_DIRECT))
 		return 0;
-	snprintf(
-		why, why_size,
-		"host swap needs an overflow file that takes direct I/O: put it on a file system that does, such as ext4 or xfs");
+	snprintf(why, why_size,
+		 "host swap needs an overflow disk that takes direct I/O");
 	return -EINVAL;
 }
 
@@ -82,26 +99,20 @@ static uint64_t budget_of(struct tmem_store *store)
 	return values[TMEM_HOST_STAT_budget];
 }
 
+int nbd_host_swap_check(const struct tmem_nbd_export_config *config, char *why,
+			size_t why_size)
+{
+	int r = check_protection(why, why_size);
+
+	return r < 0 ? r : check_overflow(config->overflow_fd, why, why_size);
+}
+
 int nbd_host_swap_prepare(const struct tmem_nbd_export_config *config,
-			  struct nbd_overflow *overflow, char *why,
-			  size_t why_size)
+			  char *why, size_t why_size)
 {
 	uint64_t budget = budget_of(config->store);
 	int r;
 
-	r = check_protection(why, why_size);
-	if (!r)
-		r = check_overflow(config->overflow_fd, why, why_size);
-	if (r < 0)
-		return r;
-	r = nbd_overflow_fill(overflow);
-	if (r < 0) {
-		snprintf(
-			why, why_size,
-			"host swap needs all of the overflow file's blocks, as large as the device, and writing them failed: %s",
-			strerror(-r));
-		return r;
-	}
 	r = tmem_store_set_reserve(config->store, RESERVE_OF(budget));
 	if (r < 0) {
 		snprintf(why, why_size,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "attach.h"
 #include "listen.h"
@@ -47,10 +48,13 @@ static int take_signals(void)
 	return fd < 0 ? -errno : fd;
 }
 
-/** Open the overflow file, which is made when it is not there. *made tells. */
+/** Open the overflow file, which is made when it is not there. *made tells. A
+ * disk must not be in use otherwise. */
 static int open_overflow(const char *path, bool *made)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct stat st;
+	bool disk = !stat(path, &st) && S_ISBLK(st.st_mode);
+	int fd = open(path, O_RDWR | O_CLOEXEC | (disk ? O_EXCL : 0));
 
 	if (fd < 0 && errno == ENOENT) {
 		fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The overflow file: its header, holes and syncs. Transfers are in
+/* The overflow file, or disk: its header and holes. Transfers are in
  * overflow-io.c. */
 #include "overflow.h"
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #define VERSION 1u
 
-#define FILL_BYTES (256 << 10)
+/* What file systems and partition tables begin with is in here. */
+#define DISK_LOOK_BYTES (128u << 10)
 
 static const char magic[8] = "tmem-ovf";
 
@@ -44,6 +47,82 @@ static uint64_t hash_of(const struct header *header)
 	return htole64(XXH3_64bits(header, offsetof(struct header, hash)));
 }
 
+/** A file or disk, and where it ends. */
+struct extent {
+	bool disk;
+	uint64_t end;
+};
+
+static int measure(int fd, struct extent *out)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	out->disk = S_ISBLK(st.st_mode);
+	out->end = (uint64_t)st.st_size;
+	if (!out->disk)
+		return S_ISREG(st.st_mode) ? 0 : -EOPNOTSUPP;
+	if (ioctl(fd, BLKGETSIZE64, &out->end))
+		return -errno;
+	out->end -= out->end % TMEM_PAGE_SIZE;
+	return out->end > DISK_LOOK_BYTES ? 0 : -ENOSPC;
+}
+
+bool nbd_overflow_is_disk(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && S_ISBLK(st.st_mode);
+}
+
+/** Where the header of a device of size bytes is: of a file, behind the slots,
+ * and of a disk, at the end. Returns 0, or -ENOSPC where it does not fit. */
+static int find_header(int fd, uint64_t size, uint64_t *out)
+{
+	struct extent extent;
+	int r = measure(fd, &extent);
+
+	if (r < 0)
+		return r;
+	*out = round_up(size);
+	if (!extent.disk)
+		return 0;
+	if (*out > extent.end - TMEM_PAGE_SIZE)
+		return -ENOSPC;
+	*out = extent.end - TMEM_PAGE_SIZE;
+	return 0;
+}
+
+static int zero_disk(int fd, uint64_t from, uint64_t to)
+{
+	uint64_t range[2] = {from, to - from};
+
+	return from < to && ioctl(fd, BLKZEROOUT, range) ? -errno : 0;
+}
+
+static bool is_zero(const union header_page *page)
+{
+	return !page->bytes[0] &&
+	       !memcmp(page->bytes, page->bytes + 1, sizeof(*page) - 1);
+}
+
+/** Whether a disk has nothing that anybody may want again where that would be.
+ * Returns -ENODATA then, or else -EMEDIUMTYPE or another -errno. */
+static int check_blank(int fd)
+{
+	_Alignas(TMEM_PAGE_SIZE) union header_page page;
+	off_t at;
+
+	for (at = 0; at < DISK_LOOK_BYTES; at += TMEM_PAGE_SIZE) {
+		if (pread(fd, &page, sizeof(page), at) != sizeof(page))
+			return errno ? -errno : -EIO;
+		if (!is_zero(&page))
+			return -EMEDIUMTYPE;
+	}
+	return -ENODATA;
+}
+
 static int lock_file(int fd)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -59,31 +138,31 @@ int nbd_overflow_probe(int fd, struct nbd_overflow_header *out)
 {
 	_Alignas(TMEM_PAGE_SIZE) union header_page page;
 	const struct header *header = &page.header;
-	struct stat st;
+	struct extent extent;
 	ssize_t n;
 	int r;
 
-	if (fstat(fd, &st))
-		return -errno;
-	/* A disk has no holes to tell what was never written. */
-	if (!S_ISREG(st.st_mode))
-		return -EOPNOTSUPP;
-	r = lock_file(fd);
+	r = measure(fd, &extent);
+	if (!r)
+		r = lock_file(fd);
 	if (r < 0)
 		return r;
-	if (!st.st_size)
+	if (!extent.end)
 		return -ENODATA;
-	if (st.st_size % TMEM_PAGE_SIZE)
+	if (extent.end % TMEM_PAGE_SIZE)
 		return -EMEDIUMTYPE;
-	n = pread(fd, &page, sizeof(page), st.st_size - TMEM_PAGE_SIZE);
+	extent.end -= TMEM_PAGE_SIZE;
+	n = pread(fd, &page, sizeof(page), (off_t)extent.end);
 	if (n < 0)
 		return -errno;
+	if (extent.disk && n == sizeof(page) && is_zero(&page))
+		return check_blank(fd);
 	if (n != sizeof(page) ||
 	    memcmp(header->magic, magic, sizeof(magic)) != 0 ||
 	    header->version != htole32(VERSION) ||
 	    header->hash != hash_of(header) ||
-	    round_up(le64toh(header->size)) !=
-		    (uint64_t)st.st_size - TMEM_PAGE_SIZE)
+	    (extent.disk ? round_up(le64toh(header->size)) > extent.end
+			 : round_up(le64toh(header->size)) != extent.end))
 		return -EMEDIUMTYPE;
 	out->size = le64toh(header->size);
 	out->generation = le64toh(header->generation);
@@ -101,10 +180,15 @@ static int put_page(int fd, const union header_page *page, uint64_t offset)
 	return n < 0 ? -errno : -ENOSPC;
 }
 
-/** Write the header where a file of its size has it. Returns 0 or -errno. */
+/** Write the header to its place. Returns 0 or -errno. */
 static int put_header(int fd, const struct nbd_overflow_header *header)
 {
 	_Alignas(TMEM_PAGE_SIZE) union header_page page = {0};
+	uint64_t place;
+	int r = find_header(fd, header->size, &place);
+
+	if (r < 0)
+		return r;
 
 	memcpy(page.header.magic, magic, sizeof(magic));
 	page.header.version = htole32(VERSION);
@@ -112,16 +196,25 @@ static int put_header(int fd, const struct nbd_overflow_header *header)
 	page.header.generation = htole64(header->generation);
 	memcpy(page.header.device, &header->device, sizeof(header->device));
 	page.header.hash = hash_of(&page.header);
-	return put_page(fd, &page, round_up(header->size));
+	return put_page(fd, &page, place);
 }
 
 int nbd_overflow_format(int fd, const struct nbd_overflow_header *header)
 {
-	uint64_t end = round_up(header->size);
+	uint64_t end = round_up(header->size), place;
 	int r;
 
-	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)(end + TMEM_PAGE_SIZE)))
-		return -errno;
+	r = find_header(fd, header->size, &place);
+	if (r < 0)
+		return r;
+	/* A disk has no holes: it holds what somebody left there. */
+	if (nbd_overflow_is_disk(fd))
+		r = zero_disk(fd, 0, end);
+	else if (ftruncate(fd, 0) ||
+		 ftruncate(fd, (off_t)(end + TMEM_PAGE_SIZE)))
+		r = -errno;
+	if (r < 0)
+		return r;
 	r = put_header(fd, header);
 	if (!r && fsync(fd))
 		r = -errno;
@@ -142,6 +235,13 @@ int nbd_overflow_grow(int fd, struct nbd_overflow_header *header,
 
 	grown.size = size;
 	r = put_header(fd, &grown);
+	if (nbd_overflow_is_disk(fd)) {
+		if (!r)
+			r = zero_disk(fd, ends[0], round_up(size));
+		if (!r)
+			*header = grown;
+		return r;
+	}
 	if (r < 0) {
 		(void)ftruncate(fd, (off_t)(ends[1] + TMEM_PAGE_SIZE));
 		return r;
@@ -166,6 +266,10 @@ void nbd_overflow_init(struct nbd_overflow *overflow, int fd, uint64_t size)
 	flags = fcntl(fd, F_GETFL);
 	if (flags >= 0)
 		(void)fcntl(fd, F_SETFL, flags | O_DIRECT);
+	/* No ring serves it, see below, and it has no holes. */
+	overflow->disk = nbd_overflow_is_disk(fd);
+	if (overflow->disk)
+		return;
 	/* Writes that a killed tmemd had given to its ring outlive it, on the
 	 * open file that its keeper brings again: one that came after ours
 	 * would bring an old page back. To allocate the header's page, which
@@ -184,6 +288,11 @@ int nbd_overflow_scan(const struct nbd_overflow *overflow,
 	off_t end = (off_t)overflow->end, data = 0, hole;
 	uint64_t first, last;
 
+	/* Nobody knows what was written: all of it was, if only by zeros. */
+	if (overflow->disk) {
+		nbd_page_map_set(map, 0, overflow->end / TMEM_PAGE_SIZE);
+		return 0;
+	}
 	for (;;) {
 		data = lseek(overflow->fd, data, SEEK_DATA);
 		if (data < 0)
@@ -201,44 +310,17 @@ int nbd_overflow_scan(const struct nbd_overflow *overflow,
 	}
 }
 
-/* Zeros from start to end, a piece at a time. */
-static int write_zeros(int fd, off_t start, off_t end)
-{
-	static _Alignas(TMEM_PAGE_SIZE) const uint8_t zeros[FILL_BYTES];
-
-	while (start < end) {
-		size_t bytes = end - start < FILL_BYTES ? (size_t)(end - start)
-							: FILL_BYTES;
-		ssize_t n = pwrite(fd, zeros, bytes, start);
-
-		if (n < 0)
-			return -errno;
-		start += n;
-	}
-	return 0;
-}
-
-int nbd_overflow_fill(struct nbd_overflow *overflow)
-{
-	off_t end = (off_t)overflow->end, hole = 0, data;
-	int r = 0;
-
-	overflow->can_punch = false;
-	while (!r && hole < end) {
-		hole = lseek(overflow->fd, hole, SEEK_HOLE);
-		if (hole < 0)
-			return -errno;
-		data = lseek(overflow->fd, hole, SEEK_DATA);
-		if (data < 0 || data > end)
-			data = end;
-		r = write_zeros(overflow->fd, hole, data);
-		hole = data;
-	}
-	return r || !fsync(overflow->fd) ? r : -errno;
-}
-
 int nbd_overflow_erase(int fd)
 {
+	struct extent extent;
+	int r = measure(fd, &extent);
+
+	if (r < 0)
+		return r;
+	if (extent.disk) {
+		r = zero_disk(fd, extent.end - TMEM_PAGE_SIZE, extent.end);
+		return r < 0 ? r : zero_disk(fd, 0, DISK_LOOK_BYTES);
+	}
 	return ftruncate(fd, 0) ? -errno : 0;
 }
 

@@ -26,6 +26,11 @@
  * together, and whose request it is need not wait; where the host forbids
  * io_uring, one after the other.
  *
+ * For a host's own swap it may be a disk instead, whose header is in its last
+ * page, and on which all slots are zeroed at the start. No file system is in
+ * the way then, and neither is io_uring: a transfer is cut into pieces so small
+ * that the kernel has all that they take on its stack.
+ *
  * Threading: any thread, each with an nbd_overflow_io of its own. Who reads or
  * writes a slot holds its page's range lock.
  */
@@ -49,6 +54,7 @@ struct nbd_overflow {
 	int fd;	      /**< -1: there is none */
 	uint64_t end; /**< where slots end and the header is */
 	bool can_punch;
+	bool disk;
 	/** Counts writes and punches, as they begin and as they end, and how
 	 * many of these counts a sync that has ended began after: the file is
 	 * clean where both are the same. */
@@ -77,11 +83,15 @@ struct nbd_segment {
 
 /**
  * Look at a file before it is used: lock it against other servers and read its
- * header. Returns 0; -ENODATA when it is empty; -EMEDIUMTYPE when it is
- * something else than an overflow file; -EOPNOTSUPP when it is no regular
- * file; -EBUSY when another server has it; any of read(2)'s.
+ * header. Returns 0; -ENODATA when it is empty (of a disk: where something
+ * would begin or its header be); -EMEDIUMTYPE when it is something else than an
+ * overflow file; -EOPNOTSUPP when it is neither a regular file nor a disk;
+ * -ENOSPC for a disk that is too small for any device; -EBUSY when another
+ * server has it; any of read(2)'s.
  */
 int nbd_overflow_probe(int fd, struct nbd_overflow_header *out);
+
+bool nbd_overflow_is_disk(int fd);
 
 /** Make the file an empty overflow file. Returns 0 or -errno. */
 int nbd_overflow_format(int fd, const struct nbd_overflow_header *header);
@@ -142,11 +152,6 @@ void nbd_overflow_read(struct nbd_overflow *overflow,
 void nbd_overflow_write(struct nbd_overflow *overflow,
 			struct nbd_overflow_io *io,
 			struct nbd_segment *segments, unsigned count);
-
-/** Write zeros to all slots that were never written, and make no more holes:
- * from then on a write finds its blocks, for which the file system needs no
- * memory. Returns 0 or -errno. */
-int nbd_overflow_fill(struct nbd_overflow *overflow);
 
 /** Make holes of count slots. Only where can_punch. Returns 0 or -errno. */
 int nbd_overflow_punch(struct nbd_overflow *overflow, uint64_t page,
