@@ -446,7 +446,9 @@ static bool all_stuck(struct tmem_store *store)
 
 void tmem_nursery_unstick(struct tmem_store *store)
 {
-	atomic_store(&store->nursery.stuck, 0);
+	/* Elsewhere nobody would wake up for it. */
+	if (atomic_exchange(&store->nursery.stuck, 0))
+		tmem_worker_wake(store);
 }
 
 int tmem_nursery_job(struct tmem_store *store)

@@ -107,7 +107,8 @@ unsigned tmem_nursery_claim(struct tmem_store *store, unsigned s, bool of_age,
 /** The shard's oldest are free to be claimed. Shard's lock. */
 void tmem_nursery_unclaim(struct tmem_store *store, unsigned s);
 
-/** There is room again: pages that could not be settled are worth a try. */
+/** There is room again: pages that could not be settled are worth a try. Any
+ * lock may be held. */
 void tmem_nursery_unstick(struct tmem_store *store);
 
 /** Young pages in a pool and in a client's own. No locks held. */

@@ -317,6 +317,8 @@ int tmem_store_set_budget(struct tmem_store *store, uint64_t budget)
 	tmem_lock_release(&store->resize);
 	if (r < 0)
 		tmem_room_wanted(store);
+	/* Grown, it has room for young pages to get smaller. */
+	tmem_nursery_unstick(store);
 	tmem_cool_wake(store);
 	return r;
 }

@@ -403,8 +403,17 @@ START_TEST(stuck)
 }
 END_TEST
 
-/* Nor are they a reason for cooling to rest, which makes room for them. */
-START_TEST(stuck_in_a_hurry)
+/* A second passes, for who looks after the nursery. */
+static int tick(void)
+{
+	store->nursery.tick = 0;
+	store->nursery.rest = 0;
+	return tmem_nursery_job(store);
+}
+
+/* A store where all young pages are stuck, though nothing is in their way any
+ * more. */
+static void open_stuck(void)
 {
 	close_all();
 	open_young(4 * MIB, -1, 4 * MIB, 0);
@@ -413,10 +422,16 @@ START_TEST(stuck_in_a_hurry)
 	tmem_fault_arm(TMEM_FAULT_SLAB, 1, true);
 	while (tmem_nursery_job(store) != TMEM_WORKER_NEVER)
 		;
+	tmem_fault_arm(TMEM_FAULT_SLAB, 0, false);
 	ck_assert_int_eq(tmem_nursery_job(store), TMEM_WORKER_NEVER);
 	ck_assert_uint_gt(young(), 0);
+}
+
+/* Nor are they a reason for cooling to rest, which makes room for them. */
+START_TEST(stuck_in_a_hurry)
+{
+	open_stuck();
 	ck_assert(!atomic_load(&store->nursery.hurry));
-	tmem_fault_arm(TMEM_FAULT_SLAB, 0, false);
 	tmem_nursery_unstick(store);
 	ck_assert_int_eq(tmem_nursery_job(store), 0);
 	settle();
@@ -424,13 +439,17 @@ START_TEST(stuck_in_a_hurry)
 }
 END_TEST
 
-/* A second passes, for who looks after the nursery. */
-static int tick(void)
+/* A larger budget makes room, too. */
+START_TEST(stuck_until_the_budget_grows)
 {
-	store->nursery.tick = 0;
-	store->nursery.rest = 0;
-	return tmem_nursery_job(store);
+	open_stuck();
+	ck_assert_int_eq(tmem_store_set_budget(store, 64 * MIB), 0);
+	while (young())
+		ck_assert_int_ne(tick(), TMEM_WORKER_NEVER);
+	settle();
+	close_all();
 }
+END_TEST
 
 /* A page that cannot be settled does not keep younger ones from it, nor a
  * thread awake. */
@@ -794,6 +813,7 @@ int main(void)
 		budget_shrinks,
 		stuck,
 		stuck_in_a_hurry,
+		stuck_until_the_budget_grows,
 		younger_than_stuck,
 		rests_unless_in_a_hurry,
 		auto_limit,
