@@ -10,8 +10,8 @@
 #include <string.h>
 #include <tmem/types.h>
 #include <unistd.h>
+#include "../child.h"
 #include "../clock.h"
-#include "child.h"
 
 /* Requests a second of a server of which nothing is known. */
 #define IOPS_UNKNOWN 10000

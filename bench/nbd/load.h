@@ -9,8 +9,8 @@
 #ifndef BENCH_NBD_LOAD_H
 #define BENCH_NBD_LOAD_H
 
+#include "../latency.h"
 #include "../pageset.h"
-#include "latency.h"
 #include "server.h"
 
 #define BENCH_LOAD_DEPTH_MOST 128u

@@ -4,7 +4,7 @@
 #define BENCH_NBD_MEMORY_H
 
 #include "../report.h"
-#include "kinds.h"
+#include "../kinds.h"
 #include "options.h"
 #include "server.h"
 

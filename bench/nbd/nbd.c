@@ -7,11 +7,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "../child.h"
 #include "../clock.h"
 #include "../goals.h"
+#include "../kinds.h"
 #include "../zram.h"
-#include "child.h"
-#include "kinds.h"
 #include "memory.h"
 #include "options.h"
 #include "rates.h"
@@ -113,7 +113,11 @@ int main(int argc, char **argv)
 	    options.servers & 1u << BENCH_ZRAM)
 		zrams = bench_zrams_new(config.size);
 	config.device = bench_zrams_open(zrams, BENCH_ZRAM_LZ4);
-	bench_kinds_init(&kinds, &options);
+	bench_kinds_init(&kinds, &(struct bench_kinds_config){
+					 .pages = options.pages,
+					 .tree = options.tree,
+					 .pid = (pid_t)options.pid,
+				 });
 	measure(&options, &kinds, &config, report);
 	bench_zrams_free(zrams);
 	all_met = bench_goals(goals, GOALS, report);

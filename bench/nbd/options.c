@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include "../words.h"
 #include "rates.h"
 #include "server.h"
 
@@ -40,26 +40,6 @@ static const char usage_text[] =
 	"  --json FILE      write the results to FILE as well\n"
 	"  --help           show this\n";
 
-static void wrong(const char *option, const char *text, const char *remedy)
-{
-	fprintf(stderr, "nbd: --%s %s: %s\n", option, text, remedy);
-	exit(2);
-}
-
-static double number(const char *option, const char *text, double least,
-		     double most)
-{
-	char *end, remedy[64];
-	double value = strtod(text, &end);
-
-	if (end == text || *end || !(value >= least && value <= most)) {
-		snprintf(remedy, sizeof(remedy), "give a number from %g to %g",
-			 least, most);
-		wrong(option, text, remedy);
-	}
-	return value;
-}
-
 static const char *part_name(int part)
 {
 	return part_names[part];
@@ -70,70 +50,54 @@ static const char *server_name(int kind)
 	return bench_server_name((enum bench_server_kind)kind);
 }
 
-/* Bits of the names in a list. */
-static unsigned named(const char *option, char *list, int count,
-		      const char *(*name_of)(int))
-{
-	unsigned bits = 0;
-	char *rest = NULL, *name;
-	int i;
-
-	for (name = strtok_r(list, ",", &rest); name;
-	     name = strtok_r(NULL, ",", &rest)) {
-		for (i = 0; i < count && strcmp(name, name_of(i)) != 0; i++)
-			;
-		if (i == count)
-			wrong(option, name, "unknown; --help lists them");
-		bits |= 1u << i;
-	}
-	return bits;
-}
-
 static void take(struct bench_options *options, int c, char *argument)
 {
 	switch (c) {
 	case 'o':
-		options->parts =
-			named("only", argument, BENCH_PARTS, part_name);
+		options->parts = bench_words_names("only", argument,
+						   BENCH_PARTS, part_name);
 		break;
 	case 's':
-		options->servers =
-			named("servers", argument, BENCH_SERVERS, server_name);
+		options->servers = bench_words_names(
+			"servers", argument, BENCH_SERVERS, server_name);
 		break;
 	case 'l':
-		options->loads = named("loads", argument, BENCH_LOADS,
-				       bench_rates_load_name);
+		options->loads = bench_words_names(
+			"loads", argument, BENCH_LOADS, bench_rates_load_name);
 		break;
 	case 'r':
-		options->rounds =
-			(unsigned long)number("rounds", argument, 1, 1000);
+		options->rounds = (unsigned long)bench_words_number(
+			"rounds", argument, 1, 1000);
 		break;
 	case 'S':
-		options->seconds = number("seconds", argument, 0.01, 3600);
+		options->seconds =
+			bench_words_number("seconds", argument, 0.01, 3600);
 		break;
 	case 'R':
-		options->ramp = number("ramp", argument, 0, 3600);
+		options->ramp = bench_words_number("ramp", argument, 0, 3600);
 		break;
 	case 'O':
-		options->overwrite = number("overwrite", argument, 0.1, 86400);
+		options->overwrite =
+			bench_words_number("overwrite", argument, 0.1, 86400);
 		break;
 	case 'e':
-		options->rest = number("rest", argument, 0, 3600);
+		options->rest = bench_words_number("rest", argument, 0, 3600);
 		break;
 	case 'w':
-		options->swap =
-			(unsigned long)number("swap", argument, 8, 65536);
+		options->swap = (unsigned long)bench_words_number(
+			"swap", argument, 8, 65536);
 		break;
 	case 'm':
-		options->mib = (unsigned long)number("mib", argument, 1, 65536);
+		options->mib = (unsigned long)bench_words_number(
+			"mib", argument, 1, 65536);
 		break;
 	case 'p':
-		options->pages =
-			(unsigned long)number("pages", argument, 256, 1 << 20);
+		options->pages = (unsigned long)bench_words_number(
+			"pages", argument, 256, 1 << 20);
 		break;
 	case 'P':
-		options->pid =
-			(unsigned long)number("pid", argument, 1, 1 << 30);
+		options->pid = (unsigned long)bench_words_number(
+			"pid", argument, 1, 1 << 30);
 		break;
 	case 'C':
 		options->check = true;

@@ -3,31 +3,18 @@
 #include "server.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <libnbd.h>
 #include <linux/magic.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+#include "../child.h"
 #include "../clock.h"
-#include "child.h"
-
-#define START_NS (20 * 1000000000ull) /* the longest that a start takes */
-#define POLL_US	 10000
-
-/* A server is idle that works less than so much in so long; one that goes on
- * working by itself is waited for no longer than REST_MOST_NS. */
-#define REST_US	     100000
-#define REST_WORK_NS 3000000
-#define REST_MOST_NS (15 * 1000000000ull)
 
 #define FILES_MOST 16 /* in memory, of one process */
 #define ARGUMENTS  16
@@ -78,23 +65,6 @@ const char *bench_server_name(enum bench_server_kind kind)
 
 /* Starting ----------------------------------------------------------------- */
 
-/* This program is bench/nbd/nbd there. */
-void bench_build_path(const char *below, char *to, size_t room)
-{
-	char self[512];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	bench_must(n < 0, "reading /proc/self/exe");
-	self[n] = '\0';
-	for (int up = 0; up < 3; up++) {
-		char *slash = strrchr(self, '/');
-
-		bench_must(!slash, "finding the build's folder");
-		*slash = '\0';
-	}
-	snprintf(to, room, "%s/%s", self, below);
-}
-
 static void overflow_path(const char *socket, char *to, size_t room)
 {
 	snprintf(to, room, "%s.overflow", socket);
@@ -132,16 +102,13 @@ static void expand(const char *word, const struct words *words, char *to,
 static void make_command(struct bench_command *command,
 			 const char *const *recipe, const struct words *words)
 {
-	size_t at = 0, i;
+	*command = (struct bench_command){0};
+	for (size_t i = 0; i < ARGUMENTS && recipe[i]; i++) {
+		char word[512];
 
-	for (i = 0; i < ARGUMENTS && recipe[i]; i++) {
-		command->argv[i] = command->text + at;
-		expand(recipe[i], words, command->text + at,
-		       sizeof(command->text) - at);
-		at += strlen(command->text + at) + 1;
-		bench_must(at >= sizeof(command->text), "a long command");
+		expand(recipe[i], words, word, sizeof(word));
+		bench_command_add(command, "%s", word);
 	}
-	command->argv[i] = NULL;
 }
 
 void bench_server_command(struct bench_command *command,
@@ -151,20 +118,6 @@ void bench_server_command(struct bench_command *command,
 {
 	make_command(command, recipes[kind].command,
 		     &(struct words){config, socket, -1});
-}
-
-static bool socket_answers(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool answers;
-
-	bench_must(fd < 0, "socket");
-	strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
-	answers = connect(fd, (const struct sockaddr *)&address,
-			  sizeof(address)) == 0;
-	close(fd);
-	return answers;
 }
 
 /* By the protocol: some servers abort when a client just goes away. */
@@ -179,29 +132,6 @@ static bool nbd_answers(const char *uri)
 		nbd_shutdown(nbd, 0);
 	nbd_close(nbd);
 	return answers;
-}
-
-static void await(bool (*answers)(const char *), const char *where, pid_t pid,
-		  const char *name)
-{
-	uint64_t end = bench_now() + START_NS;
-
-	while (!answers(where)) {
-		if (bench_child_ended(pid) || bench_now() > end) {
-			fprintf(stderr, "%s: %s does not serve %s\n",
-				program_invocation_short_name, name, where);
-			exit(1);
-		}
-		usleep(POLL_US);
-	}
-}
-
-static pid_t start(char *const argv[])
-{
-	pid_t pid = bench_child_start(argv, -1, -1, SIGKILL);
-
-	bench_child_kill_later(pid);
-	return pid;
 }
 
 void bench_server_start(struct bench_server *server,
@@ -238,15 +168,17 @@ void bench_server_start(struct bench_server *server,
 		char control[128];
 
 		make_command(&command, recipe->before, &words);
-		server->pid[0] = start(command.argv);
+		server->pid[0] = bench_child_serve(command.argv);
 		expand("@control", &words, control, sizeof(control));
-		await(socket_answers, control, server->pid[0], "tmemd");
+		bench_child_await(server->pid[0], "tmemd", bench_socket_answers,
+				  control);
 	}
 	make_command(&command, recipe->command, &words);
-	server->pid[1] = start(command.argv);
+	server->pid[1] = bench_child_serve(command.argv);
 	if (server->file >= 0)
 		bench_must(fcntl(server->file, F_SETFD, FD_CLOEXEC), "fcntl");
-	await(nbd_answers, server->uri, server->pid[1], server->name);
+	bench_child_await(server->pid[1], server->name, nbd_answers,
+			  server->uri);
 	bench_server_stop(server);
 }
 
@@ -254,12 +186,7 @@ void bench_server_end(struct bench_server *server)
 {
 	char overflow[sizeof(server->socket) + 16];
 
-	for (int i = 0; i < BENCH_SERVER_PROCESSES; i++)
-		if (server->pid[i]) {
-			kill(server->pid[i], SIGKILL);
-			bench_child_wait(server->pid[i]);
-			server->pid[i] = 0;
-		}
+	bench_turns_end(server->pid);
 	overflow_path(server->socket, overflow, sizeof(overflow));
 	unlink(overflow);
 	unlink(server->socket);
@@ -267,47 +194,19 @@ void bench_server_end(struct bench_server *server)
 		close(server->file);
 }
 
-/* Turns -------------------------------------------------------------------- */
-
-static void send_all(const struct bench_server *server, int signal)
-{
-	for (int i = 0; i < BENCH_SERVER_PROCESSES; i++)
-		if (server->pid[i])
-			bench_must(kill(server->pid[i], signal),
-				   "a signal to a server");
-}
-
 void bench_server_stop(const struct bench_server *server)
 {
-	send_all(server, SIGSTOP);
+	bench_turns_stop(server->pid);
 }
 
 void bench_server_turn(const struct bench_server *server)
 {
-	uint64_t end = bench_now() + REST_MOST_NS, worked;
-
-	send_all(server, SIGCONT);
-	do {
-		worked = bench_server_cpu_ns(server);
-		usleep(REST_US);
-		worked = bench_server_cpu_ns(server) - worked;
-	} while (worked > REST_WORK_NS && bench_now() < end);
+	bench_turns_begin(server->pid);
 }
 
 uint64_t bench_server_cpu_ns(const struct bench_server *server)
 {
-	uint64_t sum = 0;
-
-	for (int i = 0; i < BENCH_SERVER_PROCESSES; i++) {
-		clockid_t clock;
-
-		if (!server->pid[i])
-			continue;
-		bench_must(clock_getcpuclockid(server->pid[i], &clock),
-			   "the processor clock of a server");
-		sum += bench_clock(clock);
-	}
-	return sum;
+	return bench_turns_cpu_ns(server->pid);
 }
 
 /* Memory ------------------------------------------------------------------- */
@@ -376,7 +275,7 @@ uint64_t bench_server_memory(const struct bench_server *server)
 	uint64_t sum = 0;
 	struct stat st;
 
-	for (int i = 0; i < BENCH_SERVER_PROCESSES; i++)
+	for (int i = 0; i < BENCH_TURNS_PROCESSES; i++)
 		if (server->pid[i])
 			sum += bench_process_memory(server->pid[i]);
 	overflow_path(server->socket, overflow, sizeof(overflow));

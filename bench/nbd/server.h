@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-
-#define BENCH_SERVER_PROCESSES 2
+#include "../child.h"
+#include "../turns.h"
 
 enum bench_server_kind {
 	BENCH_TMEM,	   /**< tmem-nbd with a store of its own */
@@ -35,18 +35,12 @@ struct bench_server_config {
 
 struct bench_server {
 	const char *name;
-	pid_t pid[BENCH_SERVER_PROCESSES]; /**< 0: none */
-	int file;			   /**< what it serves, or -1 */
+	pid_t pid[BENCH_TURNS_PROCESSES]; /**< 0: none */
+	int file;			  /**< what it serves, or -1 */
 	int device; /**< to read and write instead, or -1 */
 	uint64_t size;
 	char socket[96];
 	char uri[128];
-};
-
-/** A command line. */
-struct bench_command {
-	char text[1024];
-	char *argv[24];
 };
 
 const char *bench_server_name(enum bench_server_kind kind);
@@ -73,9 +67,6 @@ uint64_t bench_server_memory(const struct bench_server *server);
 
 /** The same of a process. */
 uint64_t bench_process_memory(pid_t pid);
-
-/** A path in the build's folder. */
-void bench_build_path(const char *below, char *to, size_t room);
 
 /** The command that starts a server of one process. */
 void bench_server_command(struct bench_command *command,

@@ -12,8 +12,8 @@
 #include <sys/mman.h>
 #include <tmem/types.h>
 #include <unistd.h>
+#include "../child.h"
 #include "../clock.h"
-#include "child.h"
 #include "server.h"
 
 #define ROUNDS_MOST 3u

@@ -3,8 +3,8 @@
  * How long requests took, counted in steps of a sixteenth of a power of two.
  * A histogram is one thread's; those of several are added up at the end.
  */
-#ifndef BENCH_NBD_LATENCY_H
-#define BENCH_NBD_LATENCY_H
+#ifndef BENCH_LATENCY_H
+#define BENCH_LATENCY_H
 
 #include <stdint.h>
 

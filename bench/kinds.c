@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <tmem/types.h>
-#include "../clock.h"
+#include "clock.h"
 #include "codec.h"
 
 #define PAGES_A_FILE 256u
@@ -23,21 +23,21 @@ const char *bench_kind_name(enum bench_kind kind)
 	return names[kind];
 }
 
-static size_t load(enum bench_kind kind, const struct bench_options *options,
+static size_t load(enum bench_kind kind,
+		   const struct bench_kinds_config *config,
 		   struct bench_pages *to)
 {
 	switch (kind) {
 	case BENCH_TEXT:
-		return bench_pages_of_files(options->tree, false, PAGES_A_FILE,
-					    to, options->pages);
+		return bench_pages_of_files(config->tree, false, PAGES_A_FILE,
+					    to, config->pages);
 	case BENCH_ELF:
 		return bench_pages_of_files("/usr/lib", true, PAGES_A_FILE, to,
-					    options->pages);
+					    config->pages);
 	default:
-		return options->pid
-			       ? bench_pages_of_process((pid_t)options->pid, to,
-							options->pages)
-			       : bench_pages_of_compiler(to, options->pages);
+		return config->pid ? bench_pages_of_process(config->pid, to,
+							    config->pages)
+				   : bench_pages_of_compiler(to, config->pages);
 	}
 }
 
@@ -86,21 +86,21 @@ static void choose_half(struct bench_pages *half, const struct bench_pages *all)
 }
 
 void bench_kinds_init(struct bench_kinds *kinds,
-		      const struct bench_options *options)
+		      const struct bench_kinds_config *config)
 {
 	struct bench_pages *set = kinds->set;
 
-	set[BENCH_ALL] = bench_pages_new((size_t)BENCH_ALL * options->pages);
+	set[BENCH_ALL] = bench_pages_new((size_t)BENCH_ALL * config->pages);
 	for (int kind = 0; kind < BENCH_ALL; kind++) {
-		set[kind] = bench_pages_new(options->pages);
-		load((enum bench_kind)kind, options, &set[kind]);
+		set[kind] = bench_pages_new(config->pages);
+		load((enum bench_kind)kind, config, &set[kind]);
 		for (size_t i = 0; i < set[kind].count; i++)
 			append(&set[BENCH_ALL], &set[kind], i);
 	}
 	set[BENCH_HALF] = bench_pages_new(set[BENCH_ALL].count);
 	choose_half(&set[BENCH_HALF], &set[BENCH_ALL]);
 	printf("pages: %zu of files below %s, %zu of ELF files, %zu of a program's memory; of them %zu that LZ4 makes a half\n",
-	       set[BENCH_TEXT].count, options->tree, set[BENCH_ELF].count,
+	       set[BENCH_TEXT].count, config->tree, set[BENCH_ELF].count,
 	       set[BENCH_PROCESS].count, set[BENCH_HALF].count);
 }
 

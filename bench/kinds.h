@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The kinds of pages that are written (BENCHMARKS.md, "Data"). One thread. */
-#ifndef BENCH_NBD_KINDS_H
-#define BENCH_NBD_KINDS_H
+#ifndef BENCH_KINDS_H
+#define BENCH_KINDS_H
 
-#include "../pageset.h"
-#include "options.h"
+#include "pageset.h"
 
 enum bench_kind {
 	BENCH_TEXT,
@@ -21,9 +20,16 @@ struct bench_kinds {
 
 const char *bench_kind_name(enum bench_kind kind);
 
+/** Where they come from. */
+struct bench_kinds_config {
+	size_t pages;	  /**< of each kind */
+	const char *tree; /**< whose files are text */
+	pid_t pid;	  /**< whose memory to take; 0: a compiler's */
+};
+
 /** Load them. Says how many there are. */
 void bench_kinds_init(struct bench_kinds *kinds,
-		      const struct bench_options *options);
+		      const struct bench_kinds_config *config);
 void bench_kinds_deinit(struct bench_kinds *kinds);
 
 #endif
