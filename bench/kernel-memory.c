@@ -3,9 +3,17 @@
 #include "kernel-memory.h"
 
 #include <malloc.h>
+#include <math.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <tmem/types.h>
+#include <unistd.h>
 #include "clock.h"
+
+#ifndef SYS_cachestat
+#define SYS_cachestat 451 /* the same on every architecture */
+#endif
 
 uint64_t bench_file_bytes(int fd)
 {
@@ -29,4 +37,18 @@ uint64_t bench_anonymous_bytes(void)
 		;
 	fclose(rollup);
 	return kib << 10;
+}
+
+double bench_cached_bytes(int fd)
+{
+	struct {
+		uint64_t off, len;
+	} range = {0}; /* up to the end */
+	struct {
+		uint64_t cache, dirty, writeback, evicted, recently_evicted;
+	} found;
+
+	if (syscall(SYS_cachestat, fd, &range, &found, 0))
+		return NAN;
+	return (double)found.cache * TMEM_PAGE_SIZE;
 }

@@ -12,4 +12,7 @@ uint64_t bench_file_bytes(int fd);
  * that malloc keeps is given back first. */
 uint64_t bench_anonymous_bytes(void);
 
+/** Bytes of a file that the page cache holds; not a number before Linux 6.5. */
+double bench_cached_bytes(int fd);
+
 #endif
