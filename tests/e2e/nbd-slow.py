@@ -185,7 +185,7 @@ cold = [at for at in range(0, 16 * MIB, MIB // 4)
 cold += [at + MIB // 8 for at in cold
          if in_file.issuperset(range(at + MIB // 8, at + MIB // 8 + 8 * PAGE,
                                      PAGE))]
-assert len(cold) >= 60, f"only {len(cold)} blocks are in the file"
+assert len(cold) >= 65, f"only {len(cold)} blocks are in the file"
 
 
 def read_cold(who, count):
@@ -235,6 +235,27 @@ wait_for("a sync", lambda: requests("sync"))
 do_warm(client)
 control("well")
 client.expect(waiting)
+
+print("TRIMs that wait, and one that fails")
+control("delay", "punch", HOLD)
+waiting = []
+for at in cold.pop(), cold.pop():
+    waiting += [client.send(TRIM, at, 8 * PAGE)]
+    model[at:at + 8 * PAGE] = bytes(8 * PAGE)
+wait_for("a punch", lambda: requests("punch"))
+do_warm(client)
+client.do(TRIM, WARM + 16 * PAGE, PAGE)
+model[WARM + 16 * PAGE:WARM + 17 * PAGE] = bytes(PAGE)
+client.do(READ, WARM + 16 * PAGE, PAGE)
+control("well")
+client.expect(waiting)
+client.do(READ, at, 8 * PAGE)
+at = cold.pop()
+control("fail", "punch", at, PAGE)
+cookie = client.send(TRIM, at, 8 * PAGE)
+assert client.receive() == (cookie, EIO)
+control("well")
+client.do(READ, at, 8 * PAGE)
 
 print("more than can wait")
 waiting = read_cold(client, 20)

@@ -4,10 +4,6 @@
 #include <assert.h>
 #include "pages.h"
 
-/** Pages that are dropped under one lock; other requests get in between. The
- * store looks up so many one by one; for more it walks the whole object. */
-#define DROP_MAX 8192u
-
 /** An access cut at page boundaries: a partial page, whole pages, and a
  * partial page, each of them perhaps empty. */
 struct cut {
@@ -167,6 +163,8 @@ int nbd_access_write(struct nbd_device *device, struct nbd_io *io,
 
 /* Zeroing ----------------------------------------------------------------- */
 
+const uint8_t nbd_access_zeros[NBD_ACCESS_MAX];
+
 static int zero_part(struct nbd_device *device, struct nbd_io *io,
 		     uint64_t offset, uint32_t length)
 {
@@ -183,8 +181,7 @@ static int zero_part(struct nbd_device *device, struct nbd_io *io,
 static int zero_pages(struct nbd_device *device, struct nbd_io *io,
 		      uint64_t first, uint64_t end, enum nbd_zero how)
 {
-	static const uint8_t zeros[NBD_ACCESS_MAX];
-	uint64_t max = how == NBD_ZERO_ALLOCATE ? TMEM_RUN_MAX : DROP_MAX;
+	uint64_t max = how == NBD_ZERO_ALLOCATE ? TMEM_RUN_MAX : NBD_DROP_MAX;
 	struct nbd_range range;
 	int r = 0;
 
@@ -194,7 +191,8 @@ static int zero_pages(struct nbd_device *device, struct nbd_io *io,
 		nbd_range_lock_exclusive(&device->range_lock, &range);
 		if (how == NBD_ZERO_ALLOCATE)
 			r = nbd_pages_write(device, io, first,
-					    (unsigned)range.count, zeros, true);
+					    (unsigned)range.count,
+					    nbd_access_zeros, true);
 		else
 			r = nbd_pages_drop(device, io, first, range.count);
 		nbd_range_unlock(&device->range_lock, &range);
@@ -202,17 +200,34 @@ static int zero_pages(struct nbd_device *device, struct nbd_io *io,
 	return r;
 }
 
+/** The end of the whole pages that zeroing up to end does away with. */
+static uint64_t whole_end(const struct nbd_device *device, uint64_t end)
+{
+	/* Behind the device's end there is nothing to keep. */
+	return end == device->size ? device->pages : end / TMEM_PAGE_SIZE;
+}
+
+bool nbd_access_zero_range(const struct nbd_device *device, uint64_t offset,
+			   uint64_t length, enum nbd_zero how,
+			   struct nbd_range *range)
+{
+	uint64_t end = offset + length, last = whole_end(device, end);
+
+	range->first = (offset + TMEM_PAGE_SIZE - 1) / TMEM_PAGE_SIZE;
+	range->count = last > range->first ? last - range->first : 0;
+	return how == NBD_ZERO_TRIM ||
+	       (offset % TMEM_PAGE_SIZE == 0 && last * TMEM_PAGE_SIZE >= end);
+}
+
 int nbd_access_zero(struct nbd_device *device, struct nbd_io *io,
 		    uint64_t offset, uint64_t length, enum nbd_zero how)
 {
 	const uint64_t mask = TMEM_PAGE_SIZE - 1;
 	uint64_t end = offset + length;
-	uint64_t first = (offset + mask) & ~mask, last = end & ~mask;
+	uint64_t first = (offset + mask) & ~mask;
+	uint64_t last = whole_end(device, end) * TMEM_PAGE_SIZE;
 	int r = 0;
 
-	/* Behind the device's end there is nothing to keep. */
-	if (end == device->size)
-		last = device->pages * TMEM_PAGE_SIZE;
 	if (first > last) {
 		/* Within one page. */
 		return how == NBD_ZERO_TRIM ? 0

@@ -45,6 +45,15 @@ int nbd_access_read(struct nbd_device *device, struct nbd_io *io,
 int nbd_access_write(struct nbd_device *device, struct nbd_io *io,
 		     uint64_t offset, uint32_t length, const uint8_t *from);
 
+/** What zeroing bytes does to whole pages: which, perhaps none. Returns whether
+ * that is all there is to it. */
+bool nbd_access_zero_range(const struct nbd_device *device, uint64_t offset,
+			   uint64_t length, enum nbd_zero how,
+			   struct nbd_range *range);
+
+/** What pages are filled with. */
+extern const uint8_t nbd_access_zeros[NBD_ACCESS_MAX];
+
 /** Trim or zero any number of bytes. Returns 0, -ENOSPC or -EIO. */
 int nbd_access_zero(struct nbd_device *device, struct nbd_io *io,
 		    uint64_t offset, uint64_t length, enum nbd_zero how);

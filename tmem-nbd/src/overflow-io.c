@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Reading and writing slots of an overflow file, and syncs of it:
+ * Reading, writing and punching slots of an overflow file, and syncs of it:
  *
  *   begin --> under way --> reap: all of it? --> ended
  *                 ^               | came back short, or failed in the middle
  *                 +---------------+
  *
  * A segment of several pages that fails goes on page by page, so that its error
- * is that of one page and those before it are done. A sync is a segment without
- * pages.
+ * is that of one page and those before it are done. Punches and syncs are done
+ * as a whole, or not.
  */
 #include "overflow.h"
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +23,8 @@
 
 /** Entries of the submission queue; more may be under way. */
 #define DEPTH 64u
+
+#define PUNCH_MODE (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 
 void nbd_overflow_io_init(struct nbd_overflow_io *io, bool use_ring)
 {
@@ -71,9 +74,9 @@ static bool advance(struct nbd_overflow *overflow, struct nbd_segment *segment,
 {
 	if (result == -EINTR || result == -EAGAIN)
 		return true;
-	if (!segment->count) {
+	if (segment->kind == NBD_PUNCH || segment->kind == NBD_SYNC) {
 		segment->error = (int)result;
-		if (!result)
+		if (!result && segment->kind == NBD_SYNC)
 			raise_to(&overflow->synced, segment->page);
 		return false;
 	}
@@ -91,34 +94,48 @@ static bool advance(struct nbd_overflow *overflow, struct nbd_segment *segment,
 	return left_of(segment);
 }
 
+static bool is_change(enum nbd_transfer_kind kind)
+{
+	return kind == NBD_WRITE || kind == NBD_PUNCH;
+}
+
 static void end(struct nbd_overflow *overflow, struct nbd_segment *segment)
 {
 	/* Once more: a sync that began meanwhile may have missed it. */
-	if (segment->write)
+	if (is_change(segment->kind))
 		atomic_fetch_add(&overflow->changes, 1);
 	--*segment->left;
+}
+
+static ssize_t call(const struct nbd_overflow *overflow,
+		    const struct nbd_segment *segment)
+{
+	uint8_t *memory = segment->memory + segment->done;
+	uint32_t next = next_of(segment);
+	off_t place = place_of(segment);
+	int fd = overflow->fd;
+
+	if (overflow->disk && next > DISK_PIECE)
+		next = DISK_PIECE;
+	switch (segment->kind) {
+	case NBD_READ:
+		return pread(fd, memory, next, place);
+	case NBD_WRITE:
+		return pwrite(fd, memory, next, place);
+	case NBD_PUNCH:
+		return fallocate(fd, PUNCH_MODE, place, next);
+	default:
+		return fdatasync(fd);
+	}
 }
 
 static void carry_out(struct nbd_overflow *overflow,
 		      struct nbd_segment *segment)
 {
-	uint8_t *memory;
-	uint32_t next;
 	ssize_t n;
 
 	do {
-		memory = segment->memory + segment->done;
-		next = next_of(segment);
-		if (overflow->disk && next > DISK_PIECE)
-			next = DISK_PIECE;
-		if (!segment->count)
-			n = fdatasync(overflow->fd);
-		else if (segment->write)
-			n = pwrite(overflow->fd, memory, next,
-				   place_of(segment));
-		else
-			n = pread(overflow->fd, memory, next,
-				  place_of(segment));
+		n = call(overflow, segment);
 	} while (advance(overflow, segment, n < 0 ? -errno : n));
 	end(overflow, segment);
 }
@@ -142,17 +159,27 @@ static void queue(const struct nbd_overflow *overflow,
 {
 	struct io_uring_sqe *sqe;
 	uint8_t *memory = segment->memory + segment->done;
+	off_t place = place_of(segment);
+	int fd = overflow->fd;
 
 	while (!(sqe = io_uring_get_sqe(&io->ring)))
 		submit(io, 0);
-	if (!segment->count)
-		io_uring_prep_fsync(sqe, overflow->fd, IORING_FSYNC_DATASYNC);
-	else if (segment->write)
-		io_uring_prep_write(sqe, overflow->fd, memory, next_of(segment),
-				    (uint64_t)place_of(segment));
-	else
-		io_uring_prep_read(sqe, overflow->fd, memory, next_of(segment),
-				   (uint64_t)place_of(segment));
+	switch (segment->kind) {
+	case NBD_READ:
+		io_uring_prep_read(sqe, fd, memory, next_of(segment),
+				   (uint64_t)place);
+		break;
+	case NBD_WRITE:
+		io_uring_prep_write(sqe, fd, memory, next_of(segment),
+				    (uint64_t)place);
+		break;
+	case NBD_PUNCH:
+		io_uring_prep_fallocate(sqe, fd, PUNCH_MODE, place,
+					next_of(segment));
+		break;
+	case NBD_SYNC:
+		io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+	}
 	io_uring_sqe_set_data(sqe, segment);
 }
 
@@ -193,22 +220,24 @@ static bool is_whole(const struct nbd_overflow *overflow)
 }
 
 void nbd_overflow_begin(struct nbd_overflow *overflow,
-			struct nbd_overflow_io *io, bool write,
+			struct nbd_overflow_io *io, enum nbd_transfer_kind kind,
 			struct nbd_segment *segments, unsigned count,
 			unsigned *left)
 {
-	int error;
+	int error = 0;
 	unsigned i;
 
 	if (!count)
 		return;
-	error = is_whole(overflow) ? 0 : -ESTALE;
-	if (write)
+	/* A slot that is lost is as good as punched. */
+	if (kind != NBD_PUNCH && !is_whole(overflow))
+		error = -ESTALE;
+	if (is_change(kind))
 		atomic_fetch_add(&overflow->changes, 1);
 	for (i = 0; i < count; i++) {
 		segments[i].done = 0;
 		segments[i].error = error;
-		segments[i].write = write;
+		segments[i].kind = kind;
 		segments[i].narrow = false;
 		segments[i].left = left;
 		if (error)
@@ -234,6 +263,7 @@ void nbd_overflow_begin_sync(struct nbd_overflow *overflow,
 			     struct nbd_segment *segment, unsigned *left)
 {
 	*segment = (struct nbd_segment){.page = atomic_load(&overflow->changes),
+					.kind = NBD_SYNC,
 					.left = left};
 	if (segment->page == atomic_load(&overflow->synced))
 		return;
@@ -247,11 +277,12 @@ void nbd_overflow_begin_sync(struct nbd_overflow *overflow,
 }
 
 static void transfer(struct nbd_overflow *overflow, struct nbd_overflow_io *io,
-		     bool write, struct nbd_segment *segments, unsigned count)
+		     enum nbd_transfer_kind kind, struct nbd_segment *segments,
+		     unsigned count)
 {
 	unsigned left = 0;
 
-	nbd_overflow_begin(overflow, io, write, segments, count, &left);
+	nbd_overflow_begin(overflow, io, kind, segments, count, &left);
 	while (left)
 		nbd_overflow_reap(overflow, io, true);
 }
@@ -260,14 +291,14 @@ void nbd_overflow_read(struct nbd_overflow *overflow,
 		       struct nbd_overflow_io *io, struct nbd_segment *segments,
 		       unsigned count)
 {
-	transfer(overflow, io, false, segments, count);
+	transfer(overflow, io, NBD_READ, segments, count);
 }
 
 void nbd_overflow_write(struct nbd_overflow *overflow,
 			struct nbd_overflow_io *io,
 			struct nbd_segment *segments, unsigned count)
 {
-	transfer(overflow, io, true, segments, count);
+	transfer(overflow, io, NBD_WRITE, segments, count);
 }
 
 int nbd_overflow_sync(struct nbd_overflow *overflow, struct nbd_overflow_io *io)

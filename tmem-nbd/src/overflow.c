@@ -323,18 +323,3 @@ int nbd_overflow_erase(int fd)
 	}
 	return ftruncate(fd, 0) ? -errno : 0;
 }
-
-int nbd_overflow_punch(struct nbd_overflow *overflow, uint64_t page,
-		       uint64_t count)
-{
-	int r = 0;
-
-	atomic_fetch_add(&overflow->changes, 1);
-	if (fallocate(overflow->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		      (off_t)(page * TMEM_PAGE_SIZE),
-		      (off_t)(count * TMEM_PAGE_SIZE)))
-		r = -errno;
-	/* Again: a sync that began meanwhile may have missed it. */
-	atomic_fetch_add(&overflow->changes, 1);
-	return r;
-}

@@ -68,15 +68,18 @@ struct nbd_overflow_io {
 	bool has_ring;
 };
 
-/** Neighbouring slots to read or write. */
+/** What is done with slots. SYNC is of all of them. */
+enum nbd_transfer_kind { NBD_READ, NBD_WRITE, NBD_PUNCH, NBD_SYNC };
+
+/** Neighbouring slots. */
 struct nbd_segment {
 	uint64_t page;
-	uint8_t *memory; /**< page-aligned */
+	uint8_t *memory; /**< page-aligned; PUNCH: NULL */
 	uint32_t count;	 /**< pages */
 	uint32_t done;	 /**< bytes, as transfer goes on */
 	int error;	 /**< result: 0, or -errno of the page at done */
 	/* While it is under way. */
-	bool write;
+	enum nbd_transfer_kind kind;
 	bool narrow;	/* something failed: now page by page, to learn where */
 	unsigned *left; /* of those it was begun with */
 };
@@ -121,12 +124,13 @@ void nbd_overflow_io_init(struct nbd_overflow_io *io, bool use_ring);
 void nbd_overflow_io_deinit(struct nbd_overflow_io *io);
 
 /**
- * Begin to read or write segments, which is under way when this returns. Who
- * called it waits until nbd_overflow_reap() has brought *left, to which it adds
- * their number, down again; each segment tells its own error, as below.
+ * Begin to read, write or punch segments, which is under way when this returns.
+ * Who called it waits until nbd_overflow_reap() has brought *left, to which it
+ * adds their number, down again; each segment tells its own error, as below.
+ * PUNCH, which makes holes, only where can_punch.
  */
 void nbd_overflow_begin(struct nbd_overflow *overflow,
-			struct nbd_overflow_io *io, bool write,
+			struct nbd_overflow_io *io, enum nbd_transfer_kind kind,
 			struct nbd_segment *segments, unsigned count,
 			unsigned *left);
 
@@ -152,10 +156,6 @@ void nbd_overflow_read(struct nbd_overflow *overflow,
 void nbd_overflow_write(struct nbd_overflow *overflow,
 			struct nbd_overflow_io *io,
 			struct nbd_segment *segments, unsigned count);
-
-/** Make holes of count slots. Only where can_punch. Returns 0 or -errno. */
-int nbd_overflow_punch(struct nbd_overflow *overflow, uint64_t page,
-		       uint64_t count);
 
 /** Whether something was written that is not on stable storage yet. */
 bool nbd_overflow_is_dirty(const struct nbd_overflow *overflow);

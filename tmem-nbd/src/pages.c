@@ -269,8 +269,8 @@ void nbd_pages_begin_read(struct nbd_device *device, struct nbd_io *io,
 	x->back = has_room(device);
 	if (x->back)
 		add_neighbours(device, x, first, first + count);
-	nbd_overflow_begin(&device->overflow, &io->overflow, false, x->segments,
-			   x->count, &x->left);
+	nbd_overflow_begin(&device->overflow, &io->overflow, NBD_READ,
+			   x->segments, x->count, &x->left);
 }
 
 int nbd_pages_end_read(struct nbd_device *device, struct nbd_io *io,
@@ -336,8 +336,8 @@ static void begin_overflow(struct nbd_device *device, struct nbd_io *io,
 		nbd_page_map_set(&device->spilled, segment->page,
 				 segment->count);
 	}
-	nbd_overflow_begin(&device->overflow, &io->overflow, true, x->segments,
-			   x->count, &x->left);
+	nbd_overflow_begin(&device->overflow, &io->overflow, NBD_WRITE,
+			   x->segments, x->count, &x->left);
 }
 
 /** Only now flush what the pool still holds of these pages. */
@@ -456,60 +456,83 @@ int nbd_pages_write(struct nbd_device *device, struct nbd_io *io,
 
 /* Dropping ---------------------------------------------------------------- */
 
-/** Zero slots where the file system has no holes. They stay marked. */
-static int zero_slots(struct nbd_device *device, struct nbd_io *io,
-		      uint64_t first, uint64_t count)
+/** Slots of zeros where the file system has no holes. They stay marked. */
+static void add_zeros(struct nbd_transfer *x, uint64_t first, uint64_t end)
 {
-	struct nbd_segment segment = {.memory = io->transfer.memory};
+	struct nbd_segment *segment;
 
-	memset(io->transfer.memory, 0, (size_t)TMEM_RUN_MAX * TMEM_PAGE_SIZE);
-	for (; count; count -= segment.count, first += segment.count) {
-		segment.page = first;
-		segment.count =
-			count < TMEM_RUN_MAX ? (uint32_t)count : TMEM_RUN_MAX;
-		nbd_overflow_write(&device->overflow, &io->overflow, &segment,
-				   1);
-		if (segment.error)
-			return segment.error;
+	memset(x->memory, 0, (size_t)TMEM_RUN_MAX * TMEM_PAGE_SIZE);
+	for (; first < end; first += segment->count) {
+		segment = &x->segments[x->count++];
+		*segment = (struct nbd_segment){.page = first,
+						.count = TMEM_RUN_MAX,
+						.memory = x->memory};
+		if (end - first < TMEM_RUN_MAX)
+			segment->count = (uint32_t)(end - first);
 	}
-	return 0;
 }
 
-static int drop_slots(struct nbd_device *device, struct nbd_io *io,
-		      uint64_t first, uint64_t count)
+void nbd_pages_begin_drop(struct nbd_device *device, struct nbd_io *io,
+			  struct nbd_transfer *x, uint64_t first,
+			  uint64_t count)
 {
-	int r;
-
-	if (!device->overflow.can_punch)
-		return zero_slots(device, io, first, count);
-	r = nbd_overflow_punch(&device->overflow, first, count);
-	if (!r)
-		nbd_page_map_clear(&device->spilled, first, count);
-	return r;
-}
-
-int nbd_pages_drop(struct nbd_device *device, struct nbd_io *io, uint64_t first,
-		   uint64_t count)
-{
+	enum nbd_transfer_kind kind = NBD_WRITE;
 	uint64_t page, end = first + count;
-	int r;
 
+	assert(count && count <= NBD_DROP_MAX);
+	begin(x, first);
 	/* The file first: a slot under a page of the pool may be stale and
 	 * must not come to light. Both in one go, whatever lies between: to
 	 * drop an absent page costs little, a call more. */
 	nbd_writeout_forestall(device, first, count, true);
 	page = nbd_page_map_find(&device->spilled, first, end, true);
-	if (page < end) {
-		r = drop_slots(device, io, page, end - page);
-		if (r < 0) {
+	if (page == end)
+		return;
+	if (device->overflow.can_punch) {
+		kind = NBD_PUNCH;
+		x->segments[x->count++] =
+			(struct nbd_segment){.page = page,
+					     .memory = x->memory,
+					     .count = (uint32_t)(end - page)};
+	} else {
+		add_zeros(x, page, end);
+	}
+	nbd_overflow_begin(&device->overflow, &io->overflow, kind, x->segments,
+			   x->count, &x->left);
+}
+
+/** The slots are done with. */
+static int end_slots(struct nbd_device *device, struct nbd_io *io,
+		     const struct nbd_transfer *x)
+{
+	const struct nbd_segment *segment;
+
+	for (segment = x->segments; segment < x->segments + x->count;
+	     segment++) {
+		if (segment->error) {
 			nbd_io_count(io, TMEM_NBD_STAT_overflow_errors, 1);
 			nbd_device_report(
 				device,
 				"dropping pages from the overflow file failed: %s",
-				strerror(-r));
-			return r;
+				strerror(-segment->error));
+			return segment->error;
 		}
+		if (segment->kind == NBD_PUNCH)
+			nbd_page_map_clear(&device->spilled, segment->page,
+					   segment->count);
 	}
+	return 0;
+}
+
+int nbd_pages_end_drop(struct nbd_device *device, struct nbd_io *io,
+		       const struct nbd_transfer *x, uint64_t first,
+		       uint64_t count)
+{
+	uint64_t page, end = first + count;
+	int r = end_slots(device, io, x);
+
+	if (r < 0)
+		return r;
 	page = nbd_page_map_find(&device->held, first, end, true);
 	if (page == end)
 		return 0;
@@ -518,4 +541,14 @@ int nbd_pages_drop(struct nbd_device *device, struct nbd_io *io, uint64_t first,
 		return -EIO;
 	nbd_page_map_clear(&device->held, page, end - page);
 	return 0;
+}
+
+int nbd_pages_drop(struct nbd_device *device, struct nbd_io *io, uint64_t first,
+		   uint64_t count)
+{
+	struct nbd_transfer *x = &io->transfer;
+
+	nbd_pages_begin_drop(device, io, x, first, count);
+	wait_for(device, io, x);
+	return nbd_pages_end_drop(device, io, x, first, count);
 }

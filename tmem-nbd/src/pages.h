@@ -20,10 +20,10 @@ void nbd_pages_ahead(struct nbd_device *device, const uint32_t *pages,
 		     unsigned count, bool put);
 
 /*
- * Reading and writing in two steps: begin does all that needs no file, and
- * leaves what does under way; end, once transfer->left is 0, the rest. The
- * range stays locked in between. nbd_pages_read() and _write() are both steps,
- * and wait in between.
+ * Reading, writing and dropping in two steps: begin does all that needs no
+ * file, and leaves what does under way; end, once transfer->left is 0, the
+ * rest. The range stays locked in between. nbd_pages_read(), _write() and
+ * _drop() are both steps, and wait in between.
  */
 
 /** to may be where transfer->memory has these pages: nbd_transfer_place(). It
@@ -41,6 +41,13 @@ int nbd_pages_begin_write(struct nbd_device *device, struct nbd_io *io,
 			  unsigned count, const uint8_t *from, bool allocate);
 int nbd_pages_end_write(struct nbd_device *device, struct nbd_io *io,
 			struct nbd_transfer *transfer);
+
+void nbd_pages_begin_drop(struct nbd_device *device, struct nbd_io *io,
+			  struct nbd_transfer *transfer, uint64_t first,
+			  uint64_t count);
+int nbd_pages_end_drop(struct nbd_device *device, struct nbd_io *io,
+		       const struct nbd_transfer *transfer, uint64_t first,
+		       uint64_t count);
 
 /** Where a transfer that begins at page first has it. */
 static inline uint8_t *nbd_transfer_place(const struct nbd_transfer *transfer,
@@ -64,7 +71,11 @@ int nbd_pages_write(struct nbd_device *device, struct nbd_io *io,
 		    uint64_t first, unsigned count, const uint8_t *from,
 		    bool allocate);
 
-/** Make any number of pages absent. Returns 0 or -errno. */
+/** Most pages that are dropped at a time; other requests get in between. The
+ * store looks up so many one by one; for more it walks the whole object. */
+#define NBD_DROP_MAX 8192u
+
+/** Make count pages (at most NBD_DROP_MAX) absent. Returns 0 or -errno. */
 int nbd_pages_drop(struct nbd_device *device, struct nbd_io *io, uint64_t first,
 		   uint64_t count);
 

@@ -67,6 +67,19 @@ int nbd_reply_done(struct nbd_connection *c, const struct nbd_request *request,
 	return put_simple(c, request, nbd_error_from_errno(error));
 }
 
+int nbd_reply_change(struct nbd_connection *c,
+		     const struct nbd_request *request, int error)
+{
+	if (!error)
+		nbd_io_count(&c->io,
+			     request->type == NBD_CMD_WRITE
+				     ? TMEM_NBD_STAT_written_bytes
+				     : TMEM_NBD_STAT_trimmed_bytes,
+			     request->length);
+	/* ENOTSUP is for FAST_ZERO alone, which is judged before. */
+	return nbd_reply_done(c, request, error == -EOPNOTSUPP ? -EIO : error);
+}
+
 int nbd_reply_error(struct nbd_connection *c, const struct nbd_request *request,
 		    enum nbd_error error)
 {

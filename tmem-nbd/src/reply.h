@@ -24,6 +24,11 @@
 int nbd_reply_done(struct nbd_connection *c, const struct nbd_request *request,
 		   int error);
 
+/** The same to a WRITE, TRIM or WRITE_ZEROES that was carried out; counts its
+ * bytes. */
+int nbd_reply_change(struct nbd_connection *c,
+		     const struct nbd_request *request, int error);
+
 /** A request that is not carried out. */
 int nbd_reply_error(struct nbd_connection *c, const struct nbd_request *request,
 		    enum nbd_error error);

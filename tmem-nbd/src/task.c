@@ -23,6 +23,7 @@ struct nbd_task {
 	struct nbd_request request;
 	enum state state;
 	struct nbd_range range; /* locked while UNDER_WAY; count 0: none */
+	bool drop;		/* pages become absent */
 	int error;
 	uint64_t bad; /* READ: a page */
 	struct nbd_segment sync;
@@ -31,17 +32,10 @@ struct nbd_task {
 
 /* Going on ---------------------------------------------------------------- */
 
-static void unlock(struct nbd_connection *c, struct nbd_task *task)
-{
-	if (task->range.count)
-		nbd_range_unlock(&c->info->device->range_lock, &task->range);
-	task->range.count = 0;
-}
-
 static bool must_sync(const struct nbd_task *task)
 {
 	return task->request.type == NBD_CMD_FLUSH ||
-	       (task->request.type == NBD_CMD_WRITE &&
+	       (task->request.type != NBD_CMD_READ &&
 		(task->request.flags & NBD_CMD_FLAG_FUA));
 }
 
@@ -51,13 +45,20 @@ static void end_pages(struct nbd_connection *c, struct nbd_task *task)
 	struct nbd_device *device = c->info->device;
 	struct nbd_transfer *x = &task->transfer;
 
+	if (!task->range.count)
+		return;
 	if (task->request.type == NBD_CMD_READ)
 		task->error = nbd_pages_end_read(
 			device, &c->io, x, task->range.first,
 			nbd_transfer_place(x, task->range.first), &task->bad);
-	else if (task->request.type == NBD_CMD_WRITE && !task->error)
+	else if (task->drop)
+		task->error =
+			nbd_pages_end_drop(device, &c->io, x, task->range.first,
+					   task->range.count);
+	else if (!task->error)
 		task->error = nbd_pages_end_write(device, &c->io, x);
-	unlock(c, task);
+	nbd_range_unlock(&device->range_lock, &task->range);
+	task->range.count = 0;
 }
 
 static void end_sync(struct nbd_connection *c, struct nbd_task *task)
@@ -118,12 +119,16 @@ static int answer_read(struct nbd_connection *c, const struct nbd_task *task)
 
 static int answer(struct nbd_connection *c, const struct nbd_task *task)
 {
-	if (task->request.type == NBD_CMD_READ)
+	const struct nbd_request *request = &task->request;
+
+	switch (request->type) {
+	case NBD_CMD_READ:
 		return answer_read(c, task);
-	if (!task->error && task->request.type == NBD_CMD_WRITE)
-		nbd_io_count(&c->io, TMEM_NBD_STAT_written_bytes,
-			     task->request.length);
-	return nbd_reply_done(c, &task->request, task->error);
+	case NBD_CMD_FLUSH:
+		return nbd_reply_done(c, request, task->error);
+	default:
+		return nbd_reply_change(c, request, task->error);
+	}
 }
 
 /** Answer those that have ended, or forget them. To send may take time, in
@@ -197,13 +202,23 @@ int nbd_tasks_drain(struct nbd_connection *c)
 
 /* Beginning --------------------------------------------------------------- */
 
-/** A task for a request, with the pages that it touches locked. Returns 1; 0
- * when there are no tasks, or too many pages; -errno. */
+/** The pages of a request. */
+static struct nbd_range range_of(const struct nbd_request *request)
+{
+	uint64_t first = request->offset / TMEM_PAGE_SIZE;
+	uint64_t last =
+		(request->offset + request->length - 1) / TMEM_PAGE_SIZE;
+
+	return (struct nbd_range){.first = first, .count = last - first + 1};
+}
+
+/** A task for a request, with its pages, if any, locked. Returns 1; 0 when
+ * there are no tasks; -errno. */
 static int begin(struct nbd_connection *c, const struct nbd_request *request,
-		 struct nbd_task **out)
+		 const struct nbd_range *range, struct nbd_task **out)
 {
 	struct nbd_device *device = c->info->device;
-	bool exclusive = request->type == NBD_CMD_WRITE;
+	bool exclusive = request->type != NBD_CMD_READ;
 	struct nbd_tasks *tasks = &c->tasks;
 	struct nbd_task *task;
 	int r = 0;
@@ -220,14 +235,8 @@ static int begin(struct nbd_connection *c, const struct nbd_request *request,
 	task->state = UNDER_WAY;
 	task->error = 0;
 	task->transfer.left = 0;
-	task->range.first = request->offset / TMEM_PAGE_SIZE;
-	task->range.count = 0;
-	if (request->length)
-		task->range.count = (request->offset + request->length - 1) /
-					    TMEM_PAGE_SIZE -
-				    task->range.first + 1;
-	if (task->range.count > TMEM_RUN_MAX)
-		return 0;
+	task->range = *range;
+	task->drop = false;
 	if (task->range.count &&
 	    !nbd_range_try_lock(&device->range_lock, &task->range, exclusive)) {
 		r = nbd_tasks_drain(c);
@@ -261,10 +270,14 @@ static int begun(struct nbd_connection *c, struct nbd_task *task)
 
 int nbd_tasks_read(struct nbd_connection *c, const struct nbd_request *request)
 {
+	struct nbd_range range = range_of(request);
 	struct nbd_task *task = NULL;
 	struct nbd_transfer *x;
-	int r = begin(c, request, &task);
+	int r;
 
+	if (range.count > TMEM_RUN_MAX)
+		return 0;
+	r = begin(c, request, &range, &task);
 	if (r <= 0)
 		return r;
 	x = &task->transfer;
@@ -278,9 +291,13 @@ int nbd_tasks_read(struct nbd_connection *c, const struct nbd_request *request)
 int nbd_tasks_write(struct nbd_connection *c, const struct nbd_request *request,
 		    const uint8_t *from)
 {
+	struct nbd_range range = range_of(request);
 	struct nbd_task *task = NULL;
-	int r = begin(c, request, &task);
+	int r;
 
+	if (range.count > TMEM_RUN_MAX)
+		return 0;
+	r = begin(c, request, &range, &task);
 	if (r <= 0)
 		return r;
 	task->error = nbd_pages_begin_write(
@@ -290,15 +307,42 @@ int nbd_tasks_write(struct nbd_connection *c, const struct nbd_request *request,
 	return r < 0 ? r : 1;
 }
 
-int nbd_tasks_flush(struct nbd_connection *c, const struct nbd_request *request)
+int nbd_tasks_zero(struct nbd_connection *c, const struct nbd_request *request,
+		   enum nbd_zero how)
 {
-	struct nbd_request flush = *request;
+	bool drop = how != NBD_ZERO_ALLOCATE;
+	struct nbd_device *device = c->info->device;
 	struct nbd_task *task = NULL;
+	struct nbd_transfer *x;
+	struct nbd_range range;
 	int r;
 
-	/* Whatever a client may have written there. */
-	flush.offset = flush.length = 0;
-	r = begin(c, &flush, &task);
+	if (!nbd_access_zero_range(device, request->offset, request->length,
+				   how, &range) ||
+	    range.count > (drop ? NBD_DROP_MAX : TMEM_RUN_MAX))
+		return 0;
+	r = begin(c, request, &range, &task);
+	if (r <= 0)
+		return r;
+	x = &task->transfer;
+	task->drop = drop;
+	if (range.count && drop)
+		nbd_pages_begin_drop(device, &c->io, x, range.first,
+				     range.count);
+	else if (range.count)
+		task->error = nbd_pages_begin_write(
+			device, &c->io, x, range.first, (unsigned)range.count,
+			nbd_access_zeros, true);
+	r = begun(c, task);
+	return r < 0 ? r : 1;
+}
+
+int nbd_tasks_flush(struct nbd_connection *c, const struct nbd_request *request)
+{
+	static const struct nbd_range none;
+	struct nbd_task *task = NULL;
+	int r = begin(c, request, &none, &task);
+
 	if (r <= 0)
 		return r;
 	r = begun(c, task);

@@ -22,7 +22,7 @@
 #ifndef NBD_TASK_H
 #define NBD_TASK_H
 
-#include "device.h"
+#include "access.h"
 #include "protocol.h"
 
 struct nbd_connection;
@@ -39,13 +39,16 @@ int nbd_tasks_init(struct nbd_connection *c);
 void nbd_tasks_deinit(struct nbd_connection *c);
 
 /*
- * Carry out a READ of at most NBD_ACCESS_MAX bytes, a WRITE of whole pages, or
- * a FLUSH. Return 1 when it is answered, or will be; 0 when it cannot be
- * carried out in this way, and the caller does it; or -errno as the stream.
+ * Carry out a READ of at most NBD_ACCESS_MAX bytes, a WRITE, TRIM or
+ * WRITE_ZEROES of whole pages, not too many, or a FLUSH. Return 1 when it is
+ * answered, or will be; 0 when it cannot be carried out in this way, and the
+ * caller does it; or -errno as the stream.
  */
 int nbd_tasks_read(struct nbd_connection *c, const struct nbd_request *request);
 int nbd_tasks_write(struct nbd_connection *c, const struct nbd_request *request,
 		    const uint8_t *from);
+int nbd_tasks_zero(struct nbd_connection *c, const struct nbd_request *request,
+		   enum nbd_zero how);
 int nbd_tasks_flush(struct nbd_connection *c,
 		    const struct nbd_request *request);
 

@@ -119,16 +119,12 @@ static int begin_read(struct nbd_connection *c, struct job *job)
 
 /* Changes ----------------------------------------------------------------- */
 
-/** A WRITE, TRIM, WRITE_ZEROES or FLUSH that has ended with job->error. */
-static int finish_change(struct nbd_connection *c, struct job *job,
-			 enum tmem_nbd_stat stat)
+/** A WRITE, TRIM or WRITE_ZEROES that has ended with job->error. */
+static int finish_change(struct nbd_connection *c, struct job *job)
 {
-	if (!job->error) {
-		nbd_io_count(&c->io, stat, job->request.length);
-		if (job->request.flags & NBD_CMD_FLAG_FUA)
-			job->error = nbd_access_sync(c->info->device, &c->io);
-	}
-	return nbd_reply_done(c, &job->request, job->error);
+	if (!job->error && (job->request.flags & NBD_CMD_FLAG_FUA))
+		job->error = nbd_access_sync(c->info->device, &c->io);
+	return nbd_reply_change(c, &job->request, job->error);
 }
 
 /** Whether a request is for whole pages. */
@@ -166,7 +162,7 @@ static int begin_write(struct nbd_connection *c, struct job *job)
 	r = nbd_stream_skip(&c->stream, job->request.length - job->done);
 	if (r < 0)
 		return r;
-	return finish_change(c, job, TMEM_NBD_STAT_written_bytes);
+	return finish_change(c, job);
 }
 
 static int begin_zero(struct nbd_connection *c, struct job *job)
@@ -183,15 +179,15 @@ static int begin_zero(struct nbd_connection *c, struct job *job)
 	    !nbd_access_zero_is_fast(device, request->offset, request->length,
 				     how))
 		return nbd_reply_done(c, request, -EOPNOTSUPP);
+	r = nbd_tasks_zero(c, request, how);
+	if (r)
+		return r < 0 ? r : 0;
 	r = nbd_tasks_drain(c);
 	if (r < 0)
 		return r;
 	job->error = nbd_access_zero(device, &c->io, request->offset,
 				     request->length, how);
-	/* ENOTSUP is for FAST_ZERO alone. */
-	if (job->error == -EOPNOTSUPP)
-		job->error = -EIO;
-	return finish_change(c, job, TMEM_NBD_STAT_trimmed_bytes);
+	return finish_change(c, job);
 }
 
 /* Others ------------------------------------------------------------------ */
