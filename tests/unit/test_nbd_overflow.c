@@ -4,6 +4,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -142,6 +143,31 @@ START_TEST(two_servers_do_not_share_a_file)
 	/* What a keeper hands over twice is one open file. */
 	ck_assert_int_eq(nbd_overflow_probe(fd, &found), 0);
 	close(again);
+}
+END_TEST
+
+static void *let_go(void *arg)
+{
+	poll(NULL, 0, 50);
+	close(*(int *)arg);
+	return NULL;
+}
+
+/** The kernel closes what a process that was killed is still writing to. */
+START_TEST(file_of_a_killed_server_is_waited_for)
+{
+	struct nbd_overflow_header found;
+	pthread_t thread;
+	char path[64];
+	int again;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(again, 0);
+	ck_assert_int_eq(nbd_overflow_probe(again, &found), 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, let_go, &again), 0);
+	ck_assert_int_eq(nbd_overflow_probe(fd, &found), 0);
+	pthread_join(thread, NULL);
 }
 END_TEST
 
@@ -304,6 +330,7 @@ int main(void)
 	tcase_add_test(tc, any_byte_of_the_header_counts);
 	tcase_add_test(tc, other_files_are_left_alone);
 	tcase_add_test(tc, two_servers_do_not_share_a_file);
+	tcase_add_test(tc, file_of_a_killed_server_is_waited_for);
 	tcase_add_test(tc, file_without_a_header_is_left_empty);
 	add_case(suite, "without io_uring", set_up_plain);
 	runner = srunner_create(suite);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -14,6 +15,10 @@
 #include <xxhash.h>
 
 #define VERSION 1u
+
+/* How long a file may be locked before it is somebody else's; milliseconds. */
+#define LOCK_TIME 2000
+#define LOCK_STEP 20
 
 /* What file systems and partition tables begin with is in here. */
 #define DISK_LOOK_BYTES (128u << 10)
@@ -126,12 +131,20 @@ static int check_blank(int fd)
 static int lock_file(int fd)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int left = LOCK_TIME;
 
 	/* Of the open file, not of the process: a keeper goes on holding it
-	 * while tmemd restarts. */
-	if (!fcntl(fd, F_OFD_SETLK, &lock))
-		return 0;
-	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+	 * while tmemd restarts. One that was killed holds it as long as what it
+	 * had begun to write takes. */
+	while (fcntl(fd, F_OFD_SETLK, &lock)) {
+		if (errno != EAGAIN && errno != EACCES)
+			return -errno;
+		if (left <= 0)
+			return -EBUSY;
+		poll(NULL, 0, LOCK_STEP);
+		left -= LOCK_STEP;
+	}
+	return 0;
 }
 
 int nbd_overflow_probe(int fd, struct nbd_overflow_header *out)
