@@ -29,6 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "pages.h"
+#include "thread.h"
 
 /* Goes on until this part of the room is free. */
 #define FREE_PART 32
@@ -339,7 +340,7 @@ static int start(struct nbd_writeout *w)
 	r = tmem_pool_watch(w->device->pool, w->bell);
 	if (r < 0)
 		goto err2;
-	r = -pthread_create(&w->thread, NULL, write_out, w);
+	r = tmem_thread_start(&w->thread, write_out, w);
 	if (!r)
 		return 0;
 	tmem_pool_watch(w->device->pool, -1);
