@@ -352,13 +352,13 @@ static int take_reserve(struct tmem_store *store, uint64_t bytes)
 	uint32_t chunks = (uint32_t)(bytes / RESERVE_PAGE / TMEM_TABLE_CHUNK);
 	int r;
 
-	tmem_upkeep_measure(store);
 	/* A leaf is for eight pages, if these are neighbours. */
 	set_keep(store, chunks + RESERVE_CHUNKS, chunks / 2 + RESERVE_CHUNKS,
 		 RESERVE_CHUNKS);
 	tmem_slab_set_floor(store->slabs, bytes);
 	/* Quiet, so that hardly anybody punches what is being touched. */
 	tmem_workers_pause(store);
+	tmem_upkeep_measure(store);
 	r = tmem_arena_make_strict(&store->arena);
 	if (r == 0) {
 		tmem_table_touch(&store->contents.table);
