@@ -55,6 +55,12 @@ static uint32_t next_of(const struct nbd_segment *segment)
 			       : left_of(segment);
 }
 
+/** NULL where there is none. */
+static uint8_t *memory_of(const struct nbd_segment *segment)
+{
+	return segment->memory ? segment->memory + segment->done : NULL;
+}
+
 static off_t place_of(const struct nbd_segment *segment)
 {
 	return (off_t)(segment->page * TMEM_PAGE_SIZE + segment->done);
@@ -110,7 +116,7 @@ static void end(struct nbd_overflow *overflow, struct nbd_segment *segment)
 static ssize_t call(const struct nbd_overflow *overflow,
 		    const struct nbd_segment *segment)
 {
-	uint8_t *memory = segment->memory + segment->done;
+	uint8_t *memory = memory_of(segment);
 	uint32_t next = next_of(segment);
 	off_t place = place_of(segment);
 	int fd = overflow->fd;
@@ -158,7 +164,7 @@ static void queue(const struct nbd_overflow *overflow,
 		  struct nbd_overflow_io *io, struct nbd_segment *segment)
 {
 	struct io_uring_sqe *sqe;
-	uint8_t *memory = segment->memory + segment->done;
+	uint8_t *memory = memory_of(segment);
 	off_t place = place_of(segment);
 	int fd = overflow->fd;
 
