@@ -105,3 +105,47 @@ kill -INT "$pid"
 grep -q "interrupted: undoing" "$tmp/interrupted" ||
 	fail "it said: $(cat "$tmp/interrupted")"
 nothing_is_left
+
+# One that is killed leaves what it has made, and the next finds it: killed with
+# a mount, a device that it had no time to remember, and one that it had.
+killed_once() {
+	rm -f "$tmp/begun"
+	PATH=$tmp/bin:$PATH "$command" attach --fuse --socket "$nbd_socket" \
+		"$name" >"$tmp/killed" 2>&1 &
+	pid=$!
+	wait_for 60 "$@" || fail "it did not get there: $(cat "$tmp/killed")"
+	kill -KILL "$pid"
+	! wait "$pid" || fail "a killed attach says it succeeded"
+}
+rm "$tmp/bin/nbdfuse"
+cat >"$tmp/bin/nbdfuse" <<-NBDFUSE
+	#!/bin/bash
+	: >"$tmp/begun"
+	sleep 1
+	exec $(command -v nbdfuse) "\$@"
+NBDFUSE
+chmod +x "$tmp/bin/nbdfuse"
+killed_once test -e "$tmp/begun"
+wait_for 60 mountpoint -q "$mount" || fail "nbdfuse did not mount"
+tmem-nbd detach "$name" || fail "detaching a mount failed"
+nothing_is_left
+killed_once test -e "$tmp/begun"
+wait_for 60 mountpoint -q "$mount" || fail "nbdfuse did not mount"
+attach || fail "attaching over a mount failed"
+tmem-nbd detach "$name" || fail "detaching failed"
+nothing_is_left
+ln -sf "$(command -v nbdfuse)" "$tmp/bin/nbdfuse"
+killed_once test -e "$tmp/begun"
+refused "is attached already" attach
+: >"$record"
+refused "is attached already" attach
+tmem-nbd detach "$name" || fail "detaching what was forgotten failed"
+nothing_is_left
+
+# Nobody but root.
+chmod 755 "$tmp"
+install -m 755 "$command" "$tmp/tmem-nbd"
+refused "use sudo" setpriv --reuid 1234 --clear-groups "$tmp/tmem-nbd" \
+	attach "$name"
+refused "use sudo" setpriv --reuid 1234 --clear-groups "$tmp/tmem-nbd" \
+	detach "$name"

@@ -119,7 +119,9 @@ guest_init() {
 }
 
 # Run the guest of guest_new, with MIB of memory and an empty disk of DISK MiB,
-# /dev/vda, for at most SECONDS. Fails unless its script succeeded and the kernel was content.
+# /dev/vda, for at most SECONDS. Fails unless its script succeeded and the kernel
+# was content, but for tasks that are blocked for long: those may be a matter of
+# what else the machine has to do, and what never goes on fails by the time.
 #   guest_run MIB DISK SECONDS
 guest_run() {
 	local kernel
@@ -137,7 +139,7 @@ guest_run() {
 	mv "$tmp/guest.log.text" "$tmp/guest.log"
 	grep -q '^guest: passed$' "$tmp/guest.log" ||
 		fail "the guest's script failed"
-	if grep -E 'BUG:|WARNING:|Call Trace|blocked for more than|Out of memory|Write-error|Read-error|I/O error' "$tmp/guest.log"; then
+	if grep -E 'BUG:|WARNING:|page allocation failure|Out of memory|Write-error|Read-error|I/O error' "$tmp/guest.log"; then
 		fail "the guest's kernel complained"
 	fi
 }

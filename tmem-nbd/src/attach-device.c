@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Block devices over an export (attach.h). */
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/loop.h>
@@ -69,6 +70,39 @@ bool nbd_attach_is_live(const struct nbd_attachment *at)
 	if (nbd_attach_is_nbd(at->device))
 		return is_connected(at->device, &there);
 	return loop_is_over(at->device, at->mount);
+}
+
+static bool is_mounted(const char *mount)
+{
+	struct statfs fs;
+
+	return !statfs(mount, &fs) && fs.f_type == FUSE_SUPER_MAGIC;
+}
+
+/** The loop device over the mount that an attach which was killed had no time
+ * to remember. */
+static void find_loop(struct nbd_attachment *at)
+{
+	DIR *dir = opendir("/sys/block");
+	char device[sizeof(at->device)];
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "loop", 4) != 0)
+			continue;
+		snprintf(device, sizeof(device), "/dev/%.32s", entry->d_name);
+		if (loop_is_over(device, at->mount))
+			strcpy(at->device, device);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+bool nbd_attach_find_rest(struct nbd_attachment *at)
+{
+	*at->device = '\0';
+	find_loop(at);
+	return *at->device || is_mounted(at->mount);
 }
 
 /* The kernel's nbd --------------------------------------------------------- */
@@ -141,13 +175,6 @@ static void encode(const char *text, char *out, size_t size)
 			n += (size_t)snprintf(out + n, size - n, "%%%02X", c);
 	}
 	out[n] = '\0';
-}
-
-static bool is_mounted(const char *mount)
-{
-	struct statfs fs;
-
-	return !statfs(mount, &fs) && fs.f_type == FUSE_SUPER_MAGIC;
 }
 
 /** Whoever serves swap is not to be killed for memory. */

@@ -276,20 +276,30 @@ static int make_device(struct nbd_attachment *at, const struct options *options)
 	return nbd_attach_fuse(at);
 }
 
+/** Whether there is a device, though it may have been forgotten. */
+static bool is_attached(struct nbd_attachment *at)
+{
+	if (nbd_attach_is_live(at))
+		return true;
+	return nbd_attach_find_rest(at) && *at->device;
+}
+
 static int attach(struct record *record, const struct options *options)
 {
 	struct nbd_attachment *at = &record->at;
 	int r;
 
-	if (nbd_attach_is_live(at)) {
+	if (is_attached(at)) {
 		tmem_log(
 			LOG_ERR,
 			"%s is attached already, as %s: tmem-nbd detach %s first",
 			at->name, at->device, at->name);
 		return -EBUSY;
 	}
-	*at->device = '\0';
 	r = check_server(at);
+	/* What one that was killed left. */
+	if (!r)
+		r = nbd_attach_undo(at);
 	if (r < 0)
 		return r;
 	r = make_device(at, options);
@@ -366,7 +376,7 @@ int nbd_attach_main(int argc, char **argv)
 	nbd_child_keep_signals();
 	r = open_record(&record, name, options.socket);
 	if (!r) {
-		bool live = nbd_attach_is_live(&record.at);
+		bool live = is_attached(&record.at);
 
 		r = attach(&record, &options);
 		if (r < 0 && !live)
@@ -387,7 +397,7 @@ int nbd_detach_main(int argc, char **argv)
 		return finish(r);
 	nbd_child_keep_signals();
 	r = open_record(&record, name, NULL);
-	if (!r && !*record.at.device) {
+	if (!r && !*record.at.device && !nbd_attach_find_rest(&record.at)) {
 		tmem_log(LOG_ERR, "%s is not attached", name);
 		(void)unlink(record.path);
 		r = -ENOENT;

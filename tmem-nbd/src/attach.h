@@ -35,6 +35,10 @@ struct nbd_attachment {
 bool nbd_attach_is_nbd(const char *device);
 /** Whether the device is there and in use for an export. */
 bool nbd_attach_is_live(const struct nbd_attachment *at);
+/** Look for what an attachment through nbdfuse that was killed had no time to
+ * remember: its loop device, or else its mount. Returns whether there is any.
+ */
+bool nbd_attach_find_rest(struct nbd_attachment *at);
 
 /** Connect the nbd device of that name, or the first free one ("").
  * Returns 0; -ENODEV when the kernel has none; -errno (logged). */
