@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "index.h"
 #include "list.h"
 #include "trace.h"
 
@@ -31,17 +32,20 @@ static void *must(void *memory)
 	return memory;
 }
 
-static uint64_t mix(uint64_t object, uint32_t index)
+/* As the store has it, but for the hash, which has a secret there. index counts
+ * pages or leaves. */
+static struct tmem_key key_of(uint64_t object, uint32_t index)
 {
-	uint64_t x = (object + index) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t x = object * UINT64_C(0x9e3779b97f4a7c15);
 
-	x = (x ^ x >> 32) * UINT64_C(0xd6e8feb86659fd93);
-	return x ^ x >> 32;
+	x = (x ^ x >> 32) * UINT64_C(0xa0761d6478bd642f);
+	return (struct tmem_key){.block = index, .hash = x ^ x >> 32};
 }
 
 static struct slot *map_find(struct map *map, uint64_t object, uint32_t index)
 {
-	uint32_t i = (uint32_t)(mix(object, index) >> 32) & (map->size - 1);
+	struct tmem_key key = key_of(object, index);
+	uint32_t i = (uint32_t)tmem_index_name(&key) & (map->size - 1);
 
 	while (map->slot[i].number &&
 	       (map->slot[i].object != object || map->slot[i].index != index))
@@ -99,17 +103,17 @@ static uint32_t leaf_of(struct loader *l, uint64_t object, uint32_t index)
 {
 	struct trace *t = l->trace;
 	uint32_t leaf = map_number(&l->leaves, object, index / LEAF_PAGES);
+	struct tmem_key key;
 
 	if (leaf >= l->leaves_room) {
 		l->leaves_room = 2 * leaf + 1024;
 		t->leaves = must(reallocarray(t->leaves, l->leaves_room,
 					      sizeof(*t->leaves)));
 	}
-	/* As tmem_index_shard_of() spreads them, if not to the same ones. */
+	key = key_of(object, index / LEAF_PAGES);
 	t->leaves[leaf] = (struct leaf){
-		.shard = mix(object, index / (8 * LEAF_PAGES)) >> 16 &
-			 (SHARDS - 1),
-		.name = mix(~object, index / LEAF_PAGES),
+		.shard = tmem_index_shard_of(&key),
+		.name = tmem_index_name(&key),
 	};
 	return leaf;
 }
