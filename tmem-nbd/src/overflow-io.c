@@ -147,8 +147,9 @@ static void carry_out(struct nbd_overflow *overflow,
 }
 
 /** Also while the kernel is short of memory and takes none, or not all: who
- * polls would wait for what was never begun. */
-static void submit(struct nbd_overflow_io *io, unsigned wait)
+ * polls would wait for what was never begun. Returns false when it takes none
+ * before results are taken. */
+static bool submit(struct nbd_overflow_io *io, unsigned wait)
 {
 	int r;
 
@@ -158,18 +159,24 @@ static void submit(struct nbd_overflow_io *io, unsigned wait)
 		assert(r >= 0 || r == -EINTR || r == -EAGAIN || r == -EBUSY);
 		/* -EBUSY: results are to be taken first. */
 	} while (r != -EBUSY && io_uring_sq_ready(&io->ring));
+	return r != -EBUSY;
 }
 
-static void queue(const struct nbd_overflow *overflow,
-		  struct nbd_overflow_io *io, struct nbd_segment *segment)
+static void queue(struct nbd_overflow *overflow, struct nbd_overflow_io *io,
+		  struct nbd_segment *segment)
 {
 	struct io_uring_sqe *sqe;
 	uint8_t *memory = memory_of(segment);
 	off_t place = place_of(segment);
 	int fd = overflow->fd;
 
-	while (!(sqe = io_uring_get_sqe(&io->ring)))
-		submit(io, 0);
+	while (!(sqe = io_uring_get_sqe(&io->ring))) {
+		if (submit(io, 0))
+			continue;
+		/* Nobody takes results here: without the ring, then. */
+		carry_out(overflow, segment);
+		return;
+	}
 	switch (segment->kind) {
 	case NBD_READ:
 		io_uring_prep_read(sqe, fd, memory, next_of(segment),
