@@ -752,8 +752,11 @@ static uint32_t ring_entries(void)
 {
 	uint32_t entries = 0;
 
-	for (unsigned s = 0; s < TMEM_SHARDS; s++)
+	for (unsigned s = 0; s < TMEM_SHARDS; s++) {
+		tmem_lock_acquire(&store->index.shard[s].lock);
 		entries += store->nursery.ring[s].size;
+		tmem_lock_release(&store->index.shard[s].lock);
+	}
 	return entries;
 }
 
