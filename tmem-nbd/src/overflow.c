@@ -85,7 +85,7 @@ bool nbd_overflow_is_disk(int fd)
  * and of a disk, at the end. Returns 0, or -ENOSPC where it does not fit. */
 static int find_header(int fd, uint64_t size, uint64_t *out)
 {
-	struct extent extent;
+	struct extent extent = {0};
 	int r = measure(fd, &extent);
 
 	if (r < 0)
@@ -151,7 +151,7 @@ int nbd_overflow_probe(int fd, struct nbd_overflow_header *out)
 {
 	_Alignas(TMEM_PAGE_SIZE) union header_page page;
 	const struct header *header = &page.header;
-	struct extent extent;
+	struct extent extent = {0};
 	ssize_t n;
 	int r;
 
@@ -325,7 +325,7 @@ int nbd_overflow_scan(const struct nbd_overflow *overflow,
 
 int nbd_overflow_erase(int fd)
 {
-	struct extent extent;
+	struct extent extent = {0};
 	int r = measure(fd, &extent);
 
 	if (r < 0)
