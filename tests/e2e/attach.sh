@@ -82,7 +82,8 @@ nothing_is_left
 
 # What was begun is undone where a step fails: there is no mkswap.
 mkdir "$tmp/bin"
-ln -s "$(command -v nbdfuse)" "$(command -v fusermount3)" "$tmp/bin/"
+ln -s "$(command -v nbdfuse)" "$(command -v fusermount3)" "$(command -v mv)" \
+	"$tmp/bin/"
 command=$(command -v tmem-nbd)
 end_server "$nbd_pid"
 start_nbd "$name" --embedded --budget 32M --size 64M --overflow "$tmp/overflow"
@@ -92,7 +93,8 @@ nothing_is_left
 # And where a signal comes: while mkswap runs, which this one does for long.
 cat >"$tmp/bin/mkswap" <<-MKSWAP
 	#!/bin/bash
-	: >"$tmp/begun"
+	echo \$\$ >"$tmp/begun.part"
+	mv "$tmp/begun.part" "$tmp/begun"
 	exec $(command -v sleep) 600
 MKSWAP
 chmod +x "$tmp/bin/mkswap"
@@ -136,6 +138,7 @@ tmem-nbd detach "$name" || fail "detaching failed"
 nothing_is_left
 ln -sf "$(command -v nbdfuse)" "$tmp/bin/nbdfuse"
 killed_once test -e "$tmp/begun"
+kill "$(<"$tmp/begun")"
 refused "is attached already" attach
 : >"$record"
 refused "is attached already" attach
