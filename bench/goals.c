@@ -7,9 +7,14 @@
 
 static void print(const struct bench_goal *goal, double measured, bool met)
 {
-	printf("%-52s %s %7.4g ", goal->measure,
-	       goal->at_least ? "at least" : "at most ", goal->limit);
-	if (isnan(measured))
+	if (isnan(goal->limit))
+		printf("%-69s ", goal->measure);
+	else
+		printf("%-52s %s %7.4g ", goal->measure,
+		       goal->at_least ? "at least" : "at most ", goal->limit);
+	if (isnan(goal->limit) && !isnan(measured))
+		printf("%9.3f\n", measured);
+	else if (isnan(measured))
 		printf("%9s  left out\n", "-");
 	else
 		printf("%9.3f  %s\n", measured, met ? "PASS" : "miss");
@@ -24,7 +29,9 @@ static json_t *note(const struct bench_goal *goal, double measured, bool met)
 	bench_set(row, goal->limit, "limit");
 	bench_set(row, measured, "measured");
 	json_object_set_new(row, "met",
-			    isnan(measured) ? json_null() : json_boolean(met));
+			    isnan(measured) || isnan(goal->limit)
+				    ? json_null()
+				    : json_boolean(met));
 	return row;
 }
 
@@ -43,7 +50,7 @@ bool bench_goals(const struct bench_goal *goals, size_t count, json_t *report)
 			measured /= bench_get(report, "%s", goal->over);
 		met = goal->at_least ? measured >= goal->limit
 				     : measured <= goal->limit;
-		all = all && (met || isnan(measured));
+		all = all && (met || isnan(measured) || isnan(goal->limit));
 		print(goal, measured, met);
 		json_array_append_new(rows, note(goal, measured, met));
 	}

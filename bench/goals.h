@@ -12,8 +12,8 @@ struct bench_goal {
 	const char *measure;
 	const char *result; /**< paths in the report */
 	const char *over;   /**< NULL: the result alone */
-	double limit;
-	bool at_least; /**< else at most */
+	double limit;	    /**< NAN: none; what a goal before is read beside */
+	bool at_least;	    /**< else at most */
 };
 
 /** Print every goal with what was measured, note them as "goals" in the

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a store has to reach (BENCHMARKS.md). */
 #include "store-goals.h"
+#include <math.h>
 
 const struct bench_goal bench_store_goals[] = {
 	{"put, room in the nursery / memcpy, cold to cold",
@@ -29,12 +30,24 @@ const struct bench_goal bench_store_goals[] = {
 	 "sustained/put_processor_ns_a_page", 0.8, true},
 	{"put, 2 threads / 1", "calls/2/put-new/calls_per_second",
 	 "calls/1/put-new/calls_per_second", 1.85, true},
+	{"  the machine: memcpy, cold to cold, 2 threads / 1",
+	 "calls/2/memcpy-cold/calls_per_second",
+	 "calls/1/memcpy-cold/calls_per_second", NAN, true},
 	{"put, inline, 2 threads / 1", "calls/2/put-inline/calls_per_second",
 	 "calls/1/put-inline/calls_per_second", 1.85, true},
+	{"  the machine: compression by LZ4, 2 threads / 1",
+	 "calls/2/compress-lz4/calls_per_second",
+	 "calls/1/compress-lz4/calls_per_second", NAN, true},
 	{"get, raw, 2 threads / 1", "calls/2/get-raw/calls_per_second",
 	 "calls/1/get-raw/calls_per_second", 1.85, true},
+	{"  the machine: memcpy from cold, 2 threads / 1",
+	 "calls/2/memcpy-from-cold/calls_per_second",
+	 "calls/1/memcpy-from-cold/calls_per_second", NAN, true},
 	{"get, lz4, 2 threads / 1", "calls/2/get-lz4/calls_per_second",
 	 "calls/1/get-lz4/calls_per_second", 1.85, true},
+	{"  the machine: decompression by LZ4, 2 threads / 1",
+	 "calls/2/decompress-lz4/calls_per_second",
+	 "calls/1/decompress-lz4/calls_per_second", NAN, true},
 	{"zram lz4 write / put, room in the nursery",
 	 "calls/1/zram-write-lz4/p50_ns", "calls/1/put-new/p50_ns", 5, true},
 	{"zram lz4 read / get, raw", "calls/1/zram-read-lz4/p50_ns",
