@@ -53,6 +53,7 @@ struct batch {
 	uint32_t id[TMEM_LEAF_PAGES];	/* pinned contents */
 	uint32_t size[TMEM_LEAF_PAGES]; /* they had */
 	unsigned held;			/* there is one */
+	unsigned shared;		/* when recoded */
 	unsigned recoded;
 	unsigned tried; /* in vain */
 };
@@ -155,6 +156,9 @@ static uint32_t recode(struct tmem_store *store, struct batch *batch,
 		batch->tried |= 1u << i;
 		return 0;
 	}
+	/* Other handles may be gone before note() asks for them. */
+	if (tmem_content_refs(contents, id) > 1)
+		batch->shared |= 1u << i;
 	/* Busy, or no slot: next lap. */
 	if (tmem_content_recode(contents, id, TMEM_CODEC_ZSTD, out, size) < 0)
 		return 0;
@@ -189,6 +193,8 @@ static void note(struct tmem_store *store, struct batch *batch)
 		} else if (recoded) {
 			tmem_charge_drift(store, 1);
 		}
+		if (recoded && batch->shared >> i & 1)
+			tmem_charge_drift(store, 1);
 	}
 	tmem_lock_release(&shard->lock);
 }
