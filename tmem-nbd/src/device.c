@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
+#include "buffer.h"
 #include "log.h"
 #include "size.h"
 
@@ -390,17 +391,18 @@ void nbd_device_report(struct nbd_device *device, const char *format, ...)
 		tmem_log(LOG_ERR, "%s: %s", device->name, line);
 }
 
+#define TRANSFER_BYTES                                                         \
+	((size_t)(TMEM_RUN_MAX + 2 * NBD_READ_AHEAD) * TMEM_PAGE_SIZE)
+
 int nbd_transfer_init(struct nbd_transfer *transfer)
 {
-	transfer->memory = aligned_alloc(
-		TMEM_PAGE_SIZE,
-		(size_t)(TMEM_RUN_MAX + 2 * NBD_READ_AHEAD) * TMEM_PAGE_SIZE);
+	transfer->memory = nbd_buffer_new(TRANSFER_BYTES);
 	return transfer->memory ? 0 : -ENOMEM;
 }
 
 void nbd_transfer_deinit(struct nbd_transfer *transfer)
 {
-	free(transfer->memory);
+	nbd_buffer_free(transfer->memory, TRANSFER_BYTES);
 	transfer->memory = NULL;
 }
 

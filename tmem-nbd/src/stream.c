@@ -4,10 +4,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include "buffer.h"
 
 /** Output is sent when so many replies, or bytes, have gathered. */
 #define REPLIES_MAX 4u
@@ -30,8 +30,8 @@ int nbd_stream_init(struct nbd_stream *stream, int fd, unsigned timeout)
 	*stream = (struct nbd_stream){
 		.fd = fd,
 		.deadline = timeout ? now_ms() + timeout : 0,
-		.in = malloc(NBD_STREAM_MAX),
-		.out = malloc(NBD_STREAM_MAX),
+		.in = nbd_buffer_new(NBD_STREAM_MAX),
+		.out = nbd_buffer_new(NBD_STREAM_MAX),
 	};
 	if (stream->in && stream->out)
 		return 0;
@@ -41,8 +41,8 @@ int nbd_stream_init(struct nbd_stream *stream, int fd, unsigned timeout)
 
 void nbd_stream_deinit(struct nbd_stream *stream)
 {
-	free(stream->in);
-	free(stream->out);
+	nbd_buffer_free(stream->in, NBD_STREAM_MAX);
+	nbd_buffer_free(stream->out, NBD_STREAM_MAX);
 	stream->in = stream->out = NULL;
 }
 
