@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "codec.h"
+#include "words.h"
 
 static const char *const part_names[BENCH_PARTS] = {
 	"codecs", "calls", "burst",   "sustained",
@@ -78,39 +79,9 @@ static enum tmem_codec codec_named(const char *name)
 	exit(2);
 }
 
-static unsigned parts_named(char *names)
+static const char *part_name(int part)
 {
-	unsigned parts = 0;
-	char *rest = NULL, *name;
-	int i;
-
-	for (name = strtok_r(names, ",", &rest); name;
-	     name = strtok_r(NULL, ",", &rest)) {
-		for (i = 0; i < BENCH_PARTS && strcmp(name, part_names[i]) != 0;
-		     i++)
-			;
-		if (i == BENCH_PARTS) {
-			fprintf(stderr,
-				"store: no part %s; --help lists them\n", name);
-			exit(2);
-		}
-		parts |= 1u << i;
-	}
-	return parts;
-}
-
-static unsigned long number(const struct numeric *numeric, const char *text)
-{
-	char *end;
-	unsigned long value = strtoul(text, &end, 10);
-
-	if (end == text || *end || value < numeric->least ||
-	    value > numeric->most) {
-		fprintf(stderr, "store: --%s takes %lu to %lu, not \"%s\"\n",
-			numeric->name, numeric->least, numeric->most, text);
-		exit(2);
-	}
-	return value;
+	return part_names[part];
 }
 
 /* What getopt_long is to know. */
@@ -134,9 +105,12 @@ static void list_names(struct option *names)
 
 static void take(struct bench_options *options, int c, char *argument)
 {
+	const struct numeric *numeric;
+
 	switch (c) {
 	case 'o':
-		options->parts = parts_named(argument);
+		options->parts = bench_words_names("only", argument,
+						   BENCH_PARTS, part_name);
 		break;
 	case 'c':
 		options->codec = codec_named(argument);
@@ -156,8 +130,10 @@ static void take(struct bench_options *options, int c, char *argument)
 	default:
 		if (c < NUMERIC_BASE)
 			usage(2);
-		*member(options, &numerics[c - NUMERIC_BASE]) =
-			number(&numerics[c - NUMERIC_BASE], argument);
+		numeric = &numerics[c - NUMERIC_BASE];
+		*member(options, numeric) = (unsigned long)bench_words_number(
+			numeric->name, argument, (double)numeric->least,
+			(double)numeric->most);
 	}
 }
 

@@ -21,8 +21,8 @@ double bench_words_number(const char *option, const char *text, double least,
 	double value = strtod(text, &end);
 
 	if (end == text || *end || !(value >= least && value <= most)) {
-		snprintf(remedy, sizeof(remedy), "give a number from %g to %g",
-			 least, most);
+		snprintf(remedy, sizeof(remedy),
+			 "give a number from %.10g to %.10g", least, most);
 		wrong(option, text, remedy);
 	}
 	return value;

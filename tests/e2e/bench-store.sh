@@ -40,4 +40,4 @@ results=$(jq -r '
 status=0
 "$TMEM_BUILD/bench/store" --pages 8 >/dev/null 2>"$tmp/error" || status=$?
 ((status == 2)) || fail "--pages 8: status $status"
-grep -q -- '--pages takes 16 to' "$tmp/error" || fail "$(cat "$tmp/error")"
+grep -q -- '--pages 8: give a number from 16 to' "$tmp/error" || fail "$(cat "$tmp/error")"
