@@ -14,30 +14,7 @@ fio --enghelp 2>&1 | grep -qw nbd || skip_unless_provided "fio has no engine nbd
 rounds=${rounds:-${TMEM_TEST_FULL:+100}}
 rounds=${rounds:-6}
 
-mkdir "$tmp/arena"
-mount -t tmpfs -o size=128M,mode=700 tmpfs "$tmp/arena"
-cleanup_fn umount --lazy "$tmp/arena"
-
-start() {
-	case $where in
-	hosted)
-		start_tmemd --config /dev/null --budget 16M \
-			--arena "$tmp/arena/arena"
-		victim=$tmemd_pid
-		;;
-	embedded)
-		start_nbd disk --size 64M --overflow "$tmp/overflow" \
-			--budget 16M --arena "$tmp/arena/arena"
-		victim=$nbd_pid
-		;;
-	esac
-}
-
-start
-if [[ $where == hosted ]]; then
-	start_nbd disk --size 64M --overflow "$tmp/overflow" \
-		--tmemd "$tmemd_socket"
-fi
+start_lasting 16M
 
 # Requests under way when the connection breaks are sent again when there is
 # one, for as long as it takes.
@@ -82,7 +59,7 @@ for ((round = 1; round <= rounds; round++)); do
 	if ((round % 3)); then
 		kill -KILL "$victim"
 		wait_for 10 gone "$victim" || fail "SIGKILL did not kill"
-		start
+		start_victim 16M
 	else
 		# Stopped, it answers nobody, and nobody loses anything.
 		before=$(requests)

@@ -12,29 +12,7 @@ requires_root
 rounds=${rounds:-${TMEM_TEST_FULL:+100}}
 rounds=${rounds:-8}
 
-# A tmpfs, so that pages outlive the process that serves them.
-mkdir "$tmp/arena"
-mount -t tmpfs -o size=128M,mode=700 tmpfs "$tmp/arena"
-cleanup_fn umount --lazy "$tmp/arena"
-
-start() {
-	case $where in
-	hosted)
-		start_tmemd --config /dev/null --budget 8M \
-			--arena "$tmp/arena/arena"
-		;;
-	embedded)
-		start_nbd disk --size 64M --overflow "$tmp/overflow" \
-			--budget 8M --arena "$tmp/arena/arena"
-		;;
-	esac
-}
-
-start
-if [[ $where == hosted ]]; then
-	start_nbd disk --size 64M --overflow "$tmp/overflow" \
-		--tmemd "$tmemd_socket"
-fi
+start_lasting 8M
 
 exec {progress}< <(exec nbd-prober "$nbd_socket" 16384 2>"$tmp/prober.log")
 prober=$!
@@ -54,14 +32,9 @@ wait_progress() {
 
 for ((round = 1; round <= rounds; round++)); do
 	wait_progress $((1 + RANDOM % 3))
-	if [[ $where == hosted ]]; then
-		victim=$tmemd_pid
-	else
-		victim=$nbd_pid
-	fi
 	kill -KILL "$victim"
 	wait_for 10 gone "$victim" || fail "SIGKILL did not kill"
-	start
+	start_victim 8M
 done
 wait_progress 1
 kill -TERM "$prober"
@@ -81,7 +54,7 @@ reconnects=${line#*writes, }
 if [[ $where == hosted ]]; then
 	end_server "$tmemd_pid"
 	rm "$tmp/arena/arena"
-	start
+	start_victim 8M
 	wait_for 30 gone "$nbd_pid" ||
 		fail "the keeper serves a device whose pages are gone"
 	grep -q "no longer holds the device" "$tmp/nbd-disk.log" ||

@@ -28,6 +28,37 @@ start_export() {
 	esac
 }
 
+# An export "disk" of 64 MiB whose pages outlive $victim, the process that holds
+# them: tmemd under its keeper, or tmem-nbd itself.
+#   start_lasting BUDGET
+start_lasting() {
+	# A tmpfs of its own, which no disk slows down.
+	mkdir "$tmp/arena"
+	mount -t tmpfs -o size=128M,mode=700 tmpfs "$tmp/arena"
+	cleanup_fn umount --lazy "$tmp/arena"
+	start_victim "$1"
+	[[ $where == embedded ]] ||
+		start_nbd disk --size 64M --overflow "$tmp/overflow" \
+			--tmemd "$tmemd_socket"
+}
+
+# The same process again, when it is gone: start_victim BUDGET
+# shellcheck disable=SC2034 # victim is the tests'
+start_victim() {
+	case $where in
+	hosted)
+		start_tmemd --config /dev/null --budget "$1" \
+			--arena "$tmp/arena/arena"
+		victim=$tmemd_pid
+		;;
+	embedded)
+		start_nbd disk --size 64M --overflow "$tmp/overflow" \
+			--budget "$1" --arena "$tmp/arena/arena"
+		victim=$nbd_pid
+		;;
+	esac
+}
+
 # A counter of an export: nbd_stat NAME COUNTER
 nbd_stat() {
 	if [[ $where == hosted ]]; then
