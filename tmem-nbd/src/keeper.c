@@ -36,6 +36,9 @@
 /** Time for the answer: a device with a large overflow file takes its time. */
 #define HAND_OVER 60000
 
+/** The same where all of a disk may have to be zeroed. */
+#define HAND_OVER_DISK 3600000
+
 struct keeper {
 	struct nbd_server *server;
 	const char *path;
@@ -115,8 +118,10 @@ static int hand_over(struct keeper *keeper, struct tmem_message *reply)
 
 	if (!request)
 		return -ENOMEM;
-	r = tmem_message_call(keeper->sock, request, fds, fds[1] >= 0 ? 2 : 1,
-			      reply, HAND_OVER);
+	r = tmem_message_call(
+		keeper->sock, request, fds, fds[1] >= 0 ? 2 : 1, reply,
+		keeper->server->options->host_swap ? HAND_OVER_DISK
+						   : HAND_OVER);
 	json_decref(request);
 	if (r < 0)
 		return r;
