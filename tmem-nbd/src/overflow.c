@@ -117,11 +117,13 @@ static bool is_zero(const union header_page *page)
 static int check_blank(int fd)
 {
 	_Alignas(TMEM_PAGE_SIZE) union header_page page;
+	ssize_t n;
 	off_t at;
 
 	for (at = 0; at < DISK_LOOK_BYTES; at += TMEM_PAGE_SIZE) {
-		if (pread(fd, &page, sizeof(page), at) != sizeof(page))
-			return errno ? -errno : -EIO;
+		n = pread(fd, &page, sizeof(page), at);
+		if (n != sizeof(page))
+			return n < 0 ? -errno : -EIO;
 		if (!is_zero(&page))
 			return -EMEDIUMTYPE;
 	}
