@@ -10,7 +10,7 @@ requires_root
 requires_fuse
 
 kernel_source tree
-mkdir "$tmp/mount" "$tmp/work"
+mkdir "$tmp/mount" "$tmp/below"
 
 # Read all of the tree through the mount; every byte must be the lower file's.
 read_all() {
@@ -54,8 +54,8 @@ part=drivers/usb
 [[ -z ${TMEM_TEST_FULL:-} ]] || part=drivers/net
 rounds=${TMEM_TEST_FULL:+5000}
 rounds=${rounds:-300}
-copy_tree "$tree/$part" "$tmp/work/tree"
-mount_tmemfs "$tmp/work/tree" "$tmp/mount" -o "tmemd=$tmemd_socket"
+copy_tree "$tree/$part" "$tmp/below/tree"
+mount_tmemfs "$tmp/below/tree" "$tmp/mount" -o "tmemd=$tmemd_socket"
 
 # Change a file in one of the ways that programs have.
 change() {
@@ -90,17 +90,17 @@ writer() {
 	for ((i = 0; i < rounds; i++)); do
 		file=${files[RANDOM % ${#files[@]}]}
 		change "$2/$file" $((RANDOM % 7)) "$1 $i $RANDOM"
-		cmp "$tmp/work/tree/$file" "$tmp/mount/$file" || {
+		cmp "$tmp/below/tree/$file" "$tmp/mount/$file" || {
 			echo "$1: change $i of $file is not seen" >&2
 			return 1
 		}
 	done
 }
 
-(cd "$tmp/work/tree" && find . -name '*.c') | sort >"$tmp/files"
+(cd "$tmp/below/tree" && find . -name '*.c') | sort >"$tmp/files"
 awk 'NR % 2' "$tmp/files" >"$tmp/files.beneath"
 awk 'NR % 2 == 0' "$tmp/files" >"$tmp/files.through"
-writer beneath "$tmp/work/tree" "$tmp/files.beneath" &
+writer beneath "$tmp/below/tree" "$tmp/files.beneath" &
 beneath=$!
 writer through "$tmp/mount" "$tmp/files.through" &
 through=$!
@@ -112,6 +112,6 @@ done
 wait "$beneath" || fail "the writer beneath the mount saw old bytes"
 wait "$through" || fail "the writer through the mount saw other bytes"
 ((reads > 0)) || fail "nothing was read meanwhile"
-same_tree "$tmp/work/tree" "$tmp/mount" sum_tree
-forget_mount "$tmp/work/tree" "$tmp/mount"
-same_tree "$tmp/work/tree" "$tmp/mount"
+same_tree "$tmp/below/tree" "$tmp/mount" sum_tree
+forget_mount "$tmp/below/tree" "$tmp/mount"
+same_tree "$tmp/below/tree" "$tmp/mount"
